@@ -1,0 +1,51 @@
+"""What every test gets: shapes checked, no cluster without its marker, no network but loopback."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("NO_COLOR", "1")
+
+_hook = install_import_hook("xaiserve", "beartype.beartype")
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real classifiers and images, which a checkout may lack."""
+    if not DATA.is_dir():
+        pytest.skip(f"real classifiers and images are absent: no folder {DATA}")
+    return DATA
+
+
+@pytest.fixture(autouse=True)
+def _no_cluster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make starting Ray an error in tests that do not say that they need it."""
+    if request.node.get_closest_marker("ray") or request.node.get_closest_marker("multinode"):
+        return
+
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("this test starts Ray without the marker 'ray'")
+
+    monkeypatch.setattr("ray.init", refuse)
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections to anything but this machine."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        if isinstance(address, tuple) and address[0] not in {"127.0.0.1", "::1", "localhost"}:
+            pytest.fail(f"a test connects to {address}")
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)

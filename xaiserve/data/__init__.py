@@ -1,0 +1,1 @@
+"""Generated data sets with known answers, and the embedded classifier for them."""

@@ -1,0 +1,1 @@
+"""One published explanation method per file."""

@@ -1,0 +1,56 @@
+"""What an explainer is, and what every explanation can say."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
+
+from xaiserve.models.classifier import DifferentiableClassifier
+from xaiserve.perturb.case import Case
+from xaiserve.perturb.plan import Event, QueryPlan
+from xaiserve.perturb.rng import Keys
+from xaiserve.types import Saliency
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Explanation:
+    """What every method can say; methods add fields in a subclass."""
+
+    image_id: str
+    explainer: str
+    target: int
+    saliency: Saliency
+
+
+E_co = TypeVar("E_co", bound=Explanation, covariant=True)
+
+
+@runtime_checkable
+class QueryExplainer(Protocol[E_co]):
+    """A method that asks: a frozen dataclass of its hyper-parameters, with a plan per case."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    """Raised whenever the same parameters and seed may give another result."""
+
+    def plan(self, case: Case, keys: Keys) -> QueryPlan[E_co]: ...
+
+    def bytes_in_flight(self, case: Case) -> int:
+        """Bound the memory of one plan, for admission."""
+        ...
+
+
+@runtime_checkable
+class GradientExplainer(Protocol[E_co]):
+    """A method that needs gradients, in steps: it runs beside the weights and yields between."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+
+    def attribute(
+        self, model: DifferentiableClassifier, case: Case, keys: Keys
+    ) -> Generator[Event, None, E_co]: ...
+
+    def bytes_in_flight(self, case: Case) -> int: ...
+
+
+Explainer = QueryExplainer[Explanation] | GradientExplainer[Explanation]

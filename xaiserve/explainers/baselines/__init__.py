@@ -1,0 +1,1 @@
+"""The methods that new ones are compared with, as plans and as gradient methods."""

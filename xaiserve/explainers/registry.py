@@ -1,0 +1,56 @@
+"""The methods by name, as strings, so that listing them imports nothing."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final, cast
+
+from xaiserve.errors import InvalidInputError, NotFoundError
+from xaiserve.explainers.base import Explainer
+from xaiserve.parameters import parse_options
+
+EXPLAINERS: Final[Mapping[str, str]] = {
+    "multirex": "xaiserve.explainers.multirex:MultiRex",
+    "occlusion": "xaiserve.explainers.baselines.occlusion:Occlusion",
+    "rise": "xaiserve.explainers.baselines.rise:Rise",
+    "lime": "xaiserve.explainers.baselines.lime:Lime",
+    "kernel-shap": "xaiserve.explainers.baselines.kernel_shap:KernelShap",
+    "grad-cam": "xaiserve.explainers.baselines.gradcam:GradCam",
+    "integrated-gradients": (
+        "xaiserve.explainers.baselines.integrated_gradients:IntegratedGradients"
+    ),
+}
+
+
+def explainer_class(name: str) -> type[Explainer]:
+    """Find a method's class.
+
+    Raises
+    ------
+    NotFoundError
+        For an unknown name; the message lists the known ones.
+    """
+    if name not in EXPLAINERS:
+        raise NotFoundError(f"method {name!r} does not exist; known are {', '.join(EXPLAINERS)}")
+    module, _, attribute = EXPLAINERS[name].partition(":")
+    return cast("type[Explainer]", getattr(import_module(module), attribute))
+
+
+def make_explainer(name: str, options: Mapping[str, object] | None = None) -> Explainer:
+    """Build a method from its name and options; texts are read as on a command line.
+
+    Raises
+    ------
+    NotFoundError
+        Unknown method.
+    InvalidInputError
+        Unknown option or value out of range; the message names the option and its range.
+    """
+    owner = explainer_class(name)
+    given = dict(options or {})
+    texts = {key: value for key, value in given.items() if isinstance(value, str)}
+    try:
+        return owner(**{**given, **parse_options(owner, texts)})
+    except TypeError as error:
+        raise InvalidInputError(f"{name}: {error}") from error
+    except ValueError as error:
+        raise InvalidInputError(f"{name}: {error}") from error

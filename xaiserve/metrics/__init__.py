@@ -1,0 +1,1 @@
+"""Numbers about explanations: pure functions and tallies that merge."""

@@ -1,0 +1,1 @@
+"""Classifiers as protocols, as declared specifications and as loaded networks."""

@@ -1,0 +1,49 @@
+"""`Case`: one image to explain."""
+
+from dataclasses import dataclass, field
+
+from xaiserve.models.frame import Frame
+from xaiserve.models.spec import Rule
+from xaiserve.types import Image
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Case:
+    """One image to explain, at the model's size, and what was prepared for it.
+
+    Parameters
+    ----------
+    image_id
+        Sha256 of the file's bytes; seeds are derived from it.
+    image
+        (c, h, w) float32 in [0, 1].
+    target
+        Class index to explain.
+    neutral
+        (c, 1, 1): the colour, in image units, whose model-input value is 0.
+    rule
+        The classifier's decision rule: what "keeps the label" means.
+    frame
+        Where ``image`` lies in the original picture; none for an image made at the model's size.
+    name
+        A label for people (file name, or the id a manifest gives); enters no seed.
+    notes
+        What was done to the file on the way in (first frame taken, range scaled, ...).
+    """
+
+    image_id: str
+    image: Image
+    target: int
+    neutral: Image
+    rule: Rule = field(default_factory=Rule)
+    frame: Frame | None = None
+    name: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def height(self) -> int:
+        return int(self.image.shape[1])
+
+    @property
+    def width(self) -> int:
+        return int(self.image.shape[2])

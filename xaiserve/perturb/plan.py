@@ -1,0 +1,176 @@
+"""`QueryPlan`: how an algorithm asks, as a generator that yields queries and is sent scores.
+
+A plan never sees a model, a network, a clock or a progress bar. Only `step` and `stop` touch the
+generator protocol; everything that answers plans is built on them.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+import torch
+
+from xaiserve.models.spec import Rule
+from xaiserve.perturb.query import Leaf, Query, join, select
+from xaiserve.types import Scores
+
+T = TypeVar("T")
+
+EPSILON = 1e-4
+"""A margin below this is asked again alone: batch size and thread count move scores by 3e-6 to 1e-5
+(measured), and a decision must not depend on company."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Event:
+    """Something a plan tells while it runs; needs no answer."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Progress(Event):
+    """How far a phase has come; ``total`` is none when nobody can know."""
+
+    phase: str
+    done: int
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found(Event):
+    """One verified part of the result, while the plan goes on."""
+
+    part: object
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FromPlan(Event):
+    """An event of one of the plans that `gather` runs."""
+
+    index: int
+    event: Event
+
+
+QueryPlan = Generator[Query | Event, Scores | None, T]
+"""Yields `Query` and is sent scores, (n, k) float32 on the CPU; yields `Event` and is sent None."""
+
+StopKind = Literal["inputs", "seconds", "cancelled"]
+
+
+class Stop(Exception):  # noqa: N818 -- a signal to a plan, not an error
+    """Thrown into a plan that must end: it may return what it has and must not ask again."""
+
+    def __init__(self, kind: StopKind) -> None:
+        super().__init__(kind)
+        self.kind: StopKind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """A finished plan's result."""
+
+    value: T
+
+
+def step(plan: QueryPlan[T], scores: Scores | None = None) -> Query | Event | Done[T]:
+    """Start ``plan`` (no scores) or resume it with the answer to its last query."""
+    try:
+        return next(plan) if scores is None else plan.send(scores)
+    except StopIteration as end:
+        return Done(end.value)
+
+
+def stop(plan: QueryPlan[T], kind: StopKind) -> Done[T]:
+    """End ``plan`` early and return what it has; `Stop` comes back if that is nothing."""
+    try:
+        turn = plan.throw(Stop(kind))
+        while isinstance(turn, Event):
+            turn = next(plan)
+    except StopIteration as end:
+        return Done(end.value)
+    plan.close()
+    raise RuntimeError(f"a plan asked again after Stop({kind!r})")
+
+
+def gather(plans: Sequence[QueryPlan[T]]) -> QueryPlan[list[T]]:
+    """Advance ``plans`` together, one joined query per round; events carry their plan's index."""
+    try:
+        turns: list[Query | Event | Done[T]] = [step(plan) for plan in plans]
+        while True:
+            for index, plan in enumerate(plans):
+                turns[index] = yield from _tell(index, plan, turns[index])
+            asked = {i: turn for i, turn in enumerate(turns) if not isinstance(turn, Done | Event)}
+            if not asked:
+                break
+            scores = yield from ask(join(list(asked.values())))
+            shares = torch.split(scores, [len(query) for query in asked.values()])
+            for i, share in zip(asked, shares, strict=True):
+                turns[i] = step(plans[i], share)
+        return [turn.value for turn in turns if isinstance(turn, Done)]
+    finally:
+        for plan in plans:
+            plan.close()
+
+
+def _tell(
+    index: int, plan: QueryPlan[T], turn: Query | Event | Done[T]
+) -> Generator[Query | Event, Scores | None, Query | Done[T]]:
+    """Pass on the events of one plan, up to its next question or its end."""
+    while isinstance(turn, Event):
+        yield FromPlan(index, turn)
+        turn = step(plan)
+    return turn
+
+
+def ask(query: Query) -> Generator[Query | Event, Scores | None, Scores]:
+    """Yield ``query`` and return its scores; inside a plan, ``scores = yield from ask(query)``."""
+    scores = yield query
+    if scores is None:
+        raise RuntimeError("a query was answered with nothing")
+    return scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdicts:
+    """What a classifier decided about each row of a question."""
+
+    passes: torch.Tensor
+    """(n,) bool: the target is decided, at the confidence asked for."""
+
+    confidence: torch.Tensor
+    """(n,) float32: the target's score."""
+
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What counts as keeping the label: the target is decided, at ``floor`` confidence or more."""
+
+    rule: Rule
+    target: int
+    floor: float = 0.0
+
+    def judge(self, scores: Scores) -> Verdicts:
+        own = scores[:, self.target]
+        return Verdicts(self.rule.decides(scores, self.target) & (own >= self.floor), own, scores)
+
+    def near(self, scores: Scores) -> torch.Tensor:
+        """(n,) bool: the decision is closer than `EPSILON`, so company could have moved it."""
+        margins = self.rule.margins(scores, self.target).abs()
+        if self.floor > 0:
+            margins = torch.minimum(margins, (scores[:, self.target] - self.floor).abs())
+        return margins < EPSILON
+
+
+def decide(query: Leaf, goal: Goal) -> Generator[Query | Event, Scores | None, Verdicts]:
+    """Ask ``query`` and judge each row, asking rows near the decision again, alone.
+
+    Costs one extra round only when such rows exist.
+    """
+    scores = yield from ask(query)
+    near = goal.near(scores)
+    if not query.alone and bool(near.any()):
+        rows = near.nonzero().flatten().tolist()
+        scores = scores.clone()
+        scores[near] = yield from ask(select(query, rows, alone=True))
+    return goal.judge(scores)

@@ -1,0 +1,1 @@
+"""Dataset-scale work on Ray Data."""

@@ -1,0 +1,1 @@
+"""Bytes in and out of disks, S3, picture files and Parquet."""
