@@ -43,6 +43,13 @@ class Found(Event):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Spent(Event):
+    """A gradient method has put ``rows`` through the model since it last said so."""
+
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FromPlan(Event):
     """An event of one of the plans that `gather` runs."""
 
