@@ -1,0 +1,173 @@
+"""From one row per image, method and metric to the table that reports and terminals show."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from xaiserve.metrics.pointing_game import EnergyPointingGame, PointingGame
+from xaiserve.metrics.tally import Estimate, Tally, Trial
+from xaiserve.perturb.rng import Keys
+
+BASELINES: Final = ("chance", "centre")
+"""Names of the blind methods, listed last; their rows come from a metric's baselines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRow:
+    """One value of one metric; nothing is recomputed from an explanation.
+
+    Parameters
+    ----------
+    value
+        None where there is a ``reason``.
+    """
+
+    image_id: str
+    class_name: str
+    method: str
+    metric: str
+    value: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A metric as the table shows it.
+
+    Parameters
+    ----------
+    hits
+        The metric's values are hits and misses, so that Wilson's interval fits.
+    """
+
+    metric: str
+    title: str
+    hits: bool = False
+
+
+POINTING: Final = (
+    Column(PointingGame.measure.name, "hit rate", hits=True),
+    Column(EnergyPointingGame.measure.name, "energy"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One metric of one method over all images (micro) and over classes (macro)."""
+
+    micro: Estimate | None
+    macro: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSummary:
+    """One line of the table.
+
+    Parameters
+    ----------
+    images
+        Distinct images, scored or not.
+    nulls
+        Reasons and the number of image and class pairs that lack a metric for each, sorted.
+    cells
+        One per column.
+    """
+
+    method: str
+    images: int
+    nulls: tuple[tuple[str, int], ...]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The table: methods by name, then the baselines."""
+
+    columns: tuple[Column, ...]
+    classes: int
+    methods: tuple[MethodSummary, ...]
+
+
+def summarise(
+    rows: Iterable[ScoreRow], keys: Keys, columns: Sequence[Column] = POINTING
+) -> Summary:
+    """Aggregate rows in any order; metrics without a column are left out.
+
+    Equal rows and keys give equal summaries, bit for bit. Every method is resampled with the same
+    draws.
+    """
+    wanted = {column.metric for column in columns}
+    by_method: dict[str, list[ScoreRow]] = defaultdict(list)
+    classes = set()
+    for row in rows:
+        if row.metric in wanted:
+            by_method[row.method].append(row)
+            classes.add(row.class_name)
+    order = sorted(by_method, key=lambda method: (method in BASELINES, method))
+    methods = tuple(_summarise(method, by_method[method], keys, columns) for method in order)
+    return Summary(tuple(columns), len(classes), methods)
+
+
+def tally(rows: Iterable[ScoreRow], metric: str) -> Tally:
+    """Collect one metric of the rows, which should be of one method."""
+    return Tally(
+        tuple(
+            Trial(row.image_id, row.class_name, row.value, row.reason)
+            for row in rows
+            if row.metric == metric
+        )
+    )
+
+
+def _summarise(
+    method: str, rows: Sequence[ScoreRow], keys: Keys, columns: Sequence[Column]
+) -> MethodSummary:
+    missing = {(row.image_id, row.class_name, row.reason) for row in rows if row.value is None}
+    nulls = Counter(reason for _, _, reason in missing)
+    return MethodSummary(
+        method=method,
+        images=len({row.image_id for row in rows}),
+        nulls=tuple(sorted(nulls.items())),
+        cells=tuple(_cell(tally(rows, column.metric), column, keys) for column in columns),
+    )
+
+
+def _cell(found: Tally, column: Column, keys: Keys) -> Cell:
+    return Cell(found.hit_rate(keys) if column.hits else found.micro(keys), found.macro(keys))
+
+
+def render_table(summary: Summary) -> str:
+    """Lay the table out as aligned plain text, intervals in brackets.
+
+    Means over classes get columns of their own when there are several classes.
+    """
+    by_class = summary.classes > 1
+    head = ["method", "images"]
+    for column in summary.columns:
+        head += [column.title, f"{column.title} by class"] if by_class else [column.title]
+    body = (_line(method, by_class) for method in summary.methods)
+    lines = [[*head, "not scored"], *body]
+    widths = [max(map(len, texts)) for texts in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _line(method: MethodSummary, by_class: bool) -> list[str]:
+    cells = [
+        _written(estimate)
+        for cell in method.cells
+        for estimate in ((cell.micro, cell.macro) if by_class else (cell.micro,))
+    ]
+    nulls = ", ".join(f"{count} {reason}" for reason, count in method.nulls)
+    return [method.method, str(method.images), *cells, nulls or "0"]
+
+
+def _written(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
