@@ -18,7 +18,7 @@ variant      one row is                                             used by
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import Protocol
 
 import torch
 from jaxtyping import Int64
@@ -51,7 +51,7 @@ class Masked(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: slice) -> Self: ...
+    def __getitem__(self, rows: slice) -> "Masked": ...
 
     def weigh(self, out: Weights) -> None:
         """Write the image's share of each pixel, in [0, 1], into ``out`` (n, h, w)."""
