@@ -1,0 +1,118 @@
+"""Objects as files under a folder."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from xaiserve.errors import (
+    ArtifactNotFoundError,
+    ConflictError,
+    InvalidInputError,
+    StoreUnavailableError,
+)
+from xaiserve.storage.objects import check_key
+
+_TEMPORARY: Final = ".tmp-"
+
+
+class LocalStore:
+    """Objects as files; a file appears under its name whole or not at all.
+
+    Parameters
+    ----------
+    root
+        The folder; made by the first write.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+
+    @property
+    def uri(self) -> str:
+        return str(self._root)
+
+    def read(self, key: str) -> bytes:
+        with self._explained(key):
+            return self._path(key).read_bytes()
+
+    def write(self, key: str, data: bytes, *, create_only: bool = False) -> None:
+        path = self._path(key)
+        with self._explained(key):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = _flushed(path.parent, data)
+            try:
+                if create_only:
+                    os.link(temporary, path)  # unlike a rename, fails if the name is taken
+                else:
+                    temporary.replace(path)
+            except FileExistsError:
+                raise ConflictError(f"{self.uri}/{key} exists already") from None
+            finally:
+                temporary.unlink(missing_ok=True)
+            _flush_folder(path.parent)
+
+    def remove(self, key: str) -> None:
+        with self._explained(key):
+            self._path(key).unlink()
+
+    def list(self, prefix: str = "") -> Sequence[str]:
+        folder = self._root / prefix.rpartition("/")[0]
+        with self._explained(prefix):
+            keys = [path.relative_to(self._root).as_posix() for path in _files(folder)]
+        return sorted(key for key in keys if key.startswith(prefix))
+
+    def size(self, key: str) -> int:
+        path = self._path(key)
+        with self._explained(key):
+            if path.is_dir():
+                raise IsADirectoryError
+            return path.stat().st_size
+
+    def _path(self, key: str) -> Path:
+        if check_key(key).rpartition("/")[2].startswith(_TEMPORARY):
+            raise InvalidInputError(f"key must not name a file {_TEMPORARY}*, got {key!r}")
+        return self._root / key
+
+    @contextmanager
+    def _explained(self, key: str) -> Iterator[None]:
+        """Say what the operating system's error means for the object."""
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise ArtifactNotFoundError(f"{self.uri}/{key} does not exist") from error
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"{self.uri}/{key} cannot be used: {error.strerror}; check the folder's "
+                "permissions and free space"
+            ) from error
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names if not name.startswith(_TEMPORARY))
+
+
+def _flushed(folder: Path, data: bytes) -> Path:
+    """Write a temporary file that survives a power cut once it is renamed."""
+    handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(handle, 0o644)  # mkstemp's 0600 would hide results from one's colleagues
+            os.fsync(handle)
+    except BaseException:
+        Path(name).unlink()
+        raise
+    return Path(name)
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
