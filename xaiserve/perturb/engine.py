@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 
@@ -81,7 +81,7 @@ class Engine:
         self._feeder = threading.Thread(target=self._feed, name="xaiserve-feed", daemon=True)
         self._feeder.start()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Engine":  # noqa: PYI034 -- run-time shape checks refuse Self here
         return self
 
     def __exit__(
