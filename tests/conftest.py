@@ -2,9 +2,12 @@
 
 import os
 import socket
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -13,7 +16,11 @@ os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("NO_COLOR", "1")
 
-_hook = install_import_hook("xaiserve", "beartype.beartype")
+# The hook takes its checker by name; ours accepts an int where a float is asked for (PEP 484).
+_checker = ModuleType("shape_checker")
+_checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore[attr-defined]
+sys.modules["shape_checker"] = _checker
+_hook = install_import_hook("xaiserve", "shape_checker.check")
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
