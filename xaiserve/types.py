@@ -6,6 +6,9 @@ from torch import Tensor
 Image = Float32[Tensor, "c h w"]
 """One picture in image units: [0, 1], channels first, at the model's input size."""
 
+Colour = Float32[Tensor, "c 1 1"]
+"""One value per channel, in image units; may leave [0, 1]."""
+
 Images = Float32[Tensor, "n c h w"]
 Scores = Float32[Tensor, "n k"]
 """One probability per row and class; a multi-label row need not sum to 1."""

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from xaiserve.errors import InvalidInputError
-from xaiserve.types import Image, Images, Margins, Scores
+from xaiserve.types import Colour, Images, Margins, Scores
 
 Activation = Literal["softmax", "sigmoid", "none"]
 Resample = Literal["nearest", "bilinear", "bicubic", "lanczos", "box"]
@@ -134,7 +134,7 @@ class ModelSpec:
         return (images * (high - low) + low - mean) / std
 
     @property
-    def neutral(self) -> Image:
+    def neutral(self) -> Colour:
         """The colour (c, 1, 1), in image units, whose model-input value is 0.
 
         It may lie outside [0, 1]: zero of an un-centred range, say.

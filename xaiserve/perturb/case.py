@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from xaiserve.models.frame import Frame
 from xaiserve.models.spec import Rule
-from xaiserve.types import Image
+from xaiserve.types import Colour, Image
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -34,7 +34,7 @@ class Case:
     image_id: str
     image: Image
     target: int
-    neutral: Image
+    neutral: Colour
     rule: Rule = field(default_factory=Rule)
     frame: Frame | None = None
     name: str = ""
