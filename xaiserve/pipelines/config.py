@@ -1,0 +1,94 @@
+"""`JobConfig`: what one dataset job is asked to do, as plain data."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+from xaiserve.errors import InvalidInputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobConfig:
+    """Which images, which model, which methods, and where the rows go.
+
+    Parameters
+    ----------
+    images
+        A picture, a folder, an ``s3://`` prefix, or a manifest (.csv, .json, .jsonl, .parquet).
+    out
+        Folder or ``s3://bucket/prefix`` that will hold the rows; one job per output.
+    model
+        Name of the model in the rows.
+    model_source
+        What `load_classifier` takes: a folder, a file, a hub id or ``embedded``.
+    methods
+        Names of explainers, each once.
+    options
+        Parameters per method, as texts; those left out keep their defaults.
+    seed
+        All randomness is derived from it and the images' digests.
+    limit
+        Only the first so many images.
+    max_inputs
+        Model inputs that one explanation may cost.
+    model_format, trust_code, device
+        As `load_classifier` takes them.
+    tasks_per_part
+        Explanations per published file, 1 to 1000: what is lost when a worker dies. Chosen by the
+        number of tasks when none.
+    """
+
+    kind: ClassVar[str]
+
+    images: str
+    out: str
+    model: str
+    model_source: str
+    methods: tuple[str, ...]
+    options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    seed: int = 0
+    limit: int | None = None
+    max_inputs: int | None = None
+    model_format: str | None = None
+    trust_code: bool = False
+    device: str = "cpu"
+    tasks_per_part: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise InvalidInputError(f"methods must name at least one method, each once, got {self}")
+        for name in self.options:
+            if name not in self.methods:
+                raise InvalidInputError(
+                    f"options are given for method {name!r}, which is not among "
+                    f"{', '.join(self.methods)}"
+                )
+        _at_least_one("limit", self.limit)
+        _at_least_one("max_inputs", self.max_inputs)
+        _at_least_one("tasks_per_part", self.tasks_per_part)
+
+    def to_json(self) -> str:
+        """Write the configuration as one JSON object; `from_json` reads it back equal."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        InvalidInputError
+            A field is unknown or missing.
+        """
+        fields: dict[str, Any] = json.loads(text)  # Any: JSON
+        try:
+            return cls(**{**fields, "methods": tuple(fields.get("methods", ()))})
+        except TypeError as error:
+            raise InvalidInputError(f"this is no {cls.kind} configuration: {error}") from error
+
+
+def _at_least_one(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise InvalidInputError(f"{name} must be at least 1, got {value}")

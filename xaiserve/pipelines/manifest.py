@@ -1,0 +1,153 @@
+"""From ``--images`` to one row per image: a picture, a folder, a prefix or a manifest."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import pandas as pd
+
+from xaiserve.errors import InvalidInputError
+from xaiserve.storage.opening import list_pictures, open_store, read_uri
+
+_URI: Final = ("uri", "image", "path")
+_TARGET: Final = ("target", "label")
+"""Names of a manifest's columns, the first that is there counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRow:
+    """One image of the input; two rows may name the same file.
+
+    Parameters
+    ----------
+    row_id
+        Unique in the input: the manifest's ``id``, or the row's number, or the path in the folder.
+    uri
+        Where the bytes are.
+    target
+        Class index or label to explain; the top class when none.
+    mask
+        Where the ground truth is: a picture of the image's size, not 0 in the region.
+    """
+
+    row_id: str
+    uri: str
+    target: str | None = None
+    mask: str | None = None
+
+
+def expand(images: str, limit: int | None = None) -> tuple[ImageRow, ...]:
+    """List the images that ``images`` names, in order, at most ``limit``.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no picture, or a manifest cannot be read, lacks a column or repeats an id.
+    ArtifactNotFoundError
+        There is nothing of that name.
+    """
+    reader = _READERS.get(PurePosixPath(images).suffix.lower())
+    if reader is None:
+        rows = _from_pictures(images)
+    else:
+        rows = _from_manifest(images, read_uri(images), reader)
+    if not rows:
+        raise InvalidInputError(f"manifest {images} lists no image")
+    return tuple(rows[:limit])
+
+
+def _from_pictures(images: str) -> list[ImageRow]:
+    root = open_store(images).uri
+    return [
+        ImageRow(row_id=uri.removeprefix(root).lstrip("/") or PurePosixPath(uri).name, uri=uri)
+        for uri in list_pictures(images)
+    ]
+
+
+def _from_manifest(
+    uri: str, data: bytes, reader: Callable[[bytes], Sequence[Mapping[str, Any]]]
+) -> list[ImageRow]:
+    try:
+        records = reader(data)
+    except (ValueError, csv.Error, OSError) as error:
+        raise InvalidInputError(f"manifest {uri} cannot be read: {error}") from error
+    rows = [_row(uri, number, record) for number, record in enumerate(records)]
+    seen: dict[str, int] = {}
+    for number, row in enumerate(rows):
+        first = seen.setdefault(row.row_id, number)
+        if first != number:
+            raise InvalidInputError(
+                f"manifest {uri}: id {row.row_id!r} names rows {first} and {number}; "
+                "ids must be unique"
+            )
+    return rows
+
+
+def _row(manifest: str, number: int, record: Mapping[str, Any]) -> ImageRow:
+    image = _first(record, _URI)
+    if image is None:
+        raise InvalidInputError(
+            f"manifest {manifest}: row {number} has no column {' or '.join(map(repr, _URI))}"
+        )
+    mask = _first(record, ("mask",))
+    return ImageRow(
+        row_id=_first(record, ("id",)) or f"{number:06d}",
+        uri=_beside(manifest, image),
+        target=_first(record, _TARGET),
+        mask=None if mask is None else _beside(manifest, mask),
+    )
+
+
+def _first(record: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    """Return the first of the columns that holds something, as text."""
+    for name in names:
+        value = record.get(name)
+        if value is None or value == "" or value != value:  # noqa: PLR0124 -- pandas' empty cell is NaN
+            continue
+        whole = isinstance(value, float) and value.is_integer()
+        return str(int(value) if whole else value)
+    return None
+
+
+def _beside(manifest: str, uri: str) -> str:
+    """Resolve ``uri`` against the folder of ``manifest``; absolute ones stay as they are."""
+    if "://" in uri or uri.startswith("/"):
+        return uri
+    # Workers have other working folders than the driver.
+    home = manifest if "://" in manifest else str(Path(manifest).absolute())
+    return f"{home.rpartition('/')[0]}/{uri}"
+
+
+def _read_csv(data: bytes) -> Sequence[Mapping[str, Any]]:
+    return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
+
+
+def _read_json(data: bytes) -> Sequence[Mapping[str, Any]]:
+    return _records(json.loads(data))
+
+
+def _read_jsonl(data: bytes) -> Sequence[Mapping[str, Any]]:
+    return _records([json.loads(line) for line in data.splitlines() if line.strip()])
+
+
+def _records(found: object) -> Sequence[Mapping[str, Any]]:
+    if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
+        raise ValueError("it must be a list of objects, one per image")
+    return found
+
+
+def _read_parquet(data: bytes) -> Sequence[Mapping[str, Any]]:
+    rows: Sequence[Mapping[str, Any]] = pd.read_parquet(io.BytesIO(data)).to_dict("records")
+    return rows
+
+
+_READERS: Final[Mapping[str, Callable[[bytes], Sequence[Mapping[str, Any]]]]] = {
+    ".csv": _read_csv,
+    ".json": _read_json,
+    ".jsonl": _read_jsonl,
+    ".parquet": _read_parquet,
+}

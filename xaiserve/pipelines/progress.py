@@ -1,0 +1,144 @@
+"""How far a job has come: for the terminal, and as ``progress.json`` beside its rows."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from xaiserve.storage.objects import ObjectStore
+
+PROGRESS: Final = "progress.json"
+EVERY_S: Final = 2.0
+
+State = Literal["running", "done", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A job at one moment.
+
+    Parameters
+    ----------
+    state
+        ``stopped`` was interrupted, ``failed`` could not go on; both go on when run again.
+    done, total
+        Explanations published, of so many.
+    resumed
+        Of ``done``, those that an earlier run had published.
+    failed
+        Of ``done``, rows that hold an error instead of an explanation.
+    model_inputs
+        Rows scored by the model in this run.
+    seconds
+        Wall time of this run so far.
+    """
+
+    state: State
+    total: int
+    done: int = 0
+    resumed: int = 0
+    failed: int = 0
+    model_inputs: int = 0
+    seconds: float = 0.0
+
+    @property
+    def per_second(self) -> float:
+        """Explanations per second in this run; 0 before the first."""
+        return (self.done - self.resumed) / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time that the rest takes at this speed; None before the first."""
+        return (self.total - self.done) / self.per_second if self.per_second else None
+
+    def to_json(self) -> bytes:
+        """Write all fields and what follows from them."""
+        derived = {"per_second": self.per_second, "seconds_left": self.seconds_left}
+        return json.dumps(dataclasses.asdict(self) | derived).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Progress":
+        """Read what `to_json` wrote."""
+        known = {each.name for each in dataclasses.fields(cls)}
+        return cls(**{key: value for key, value in json.loads(data).items() if key in known})
+
+    def __str__(self) -> str:
+        told = [f"{self.state}: {self.done}/{self.total} explanations"]
+        if self.failed:
+            told.append(f"{self.failed} failed")
+        if self.per_second:
+            told.append(f"{self.per_second:.2f}/s")
+            told.append(f"{self.model_inputs / self.seconds:.0f} model inputs/s")
+        if self.state == "running" and self.seconds_left is not None:
+            told.append(f"{_duration(self.seconds_left)} left")
+        return ", ".join(told)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+class Reporter:
+    """Keeps count and tells it, not more often than every two seconds.
+
+    Parameters
+    ----------
+    store
+        The job's output; `PROGRESS` in it is overwritten.
+    total, resumed
+        Tasks, and those that were published before.
+    tell
+        Called with every progress that is written.
+    clock
+        Seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        total: int,
+        resumed: int,
+        tell: Callable[[Progress], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._tell = tell
+        self._clock = clock
+        self._started = clock()
+        self._told = self._started - EVERY_S
+        self._now = Progress(state="running", total=total, done=resumed, resumed=resumed)
+
+    def start(self) -> None:
+        """Tell that the job runs."""
+        self._write()
+
+    def add(self, *, done: int, failed: int, model_inputs: int) -> None:
+        """Count one published part."""
+        now = self._now
+        self._now = dataclasses.replace(
+            now,
+            done=now.done + done,
+            failed=now.failed + failed,
+            model_inputs=now.model_inputs + model_inputs,
+        )
+        if self._clock() - self._told >= EVERY_S:
+            self._write()
+
+    def end(self, state: State) -> Progress:
+        """Tell the last state, and return it."""
+        self._now = dataclasses.replace(self._now, state=state)
+        self._write()
+        return self._now
+
+    def _write(self) -> None:
+        self._told = self._clock()
+        self._now = dataclasses.replace(self._now, seconds=self._told - self._started)
+        self._store.write(PROGRESS, self._now.to_json())
+        self._tell(self._now)
