@@ -1,0 +1,170 @@
+"""`LoadedClassifier`: one implementation of `Classifier` for every file format.
+
+A format contributes a `Runner` (how raw outputs are computed fastest) and, where it has gradients,
+a way to get them. Everything else is the same for all and lives here.
+"""
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from xaiserve.errors import InvalidInputError
+from xaiserve.models.classifier import DifferentiableClassifier
+from xaiserve.models.spec import ModelSpec
+from xaiserve.models.tuning import tuned_rows
+from xaiserve.types import Images, Scores
+
+OUTPUT_TOLERANCE: Final = 1e-4
+"""Two files or two ways to run one network agree when no raw output differs by more than this,
+relative to the largest output of the probe (and at least 1). Measured on two published networks:
+2e-6 between onnxruntime, eager and channels-last torch."""
+
+_PROBABILITY_SLACK: Final = 1e-3
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """How the raw outputs of one network are computed."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def threads(self) -> int:
+        """Threads of the CPU pool it computes with."""
+        ...
+
+    @property
+    def fixed_rows(self) -> int | None:
+        """The only batch size the network takes (smaller batches are padded); none when free."""
+        ...
+
+    def outputs(self, inputs: Images) -> Tensor:
+        """Compute raw outputs (n, k), n >= 1, of normalised inputs on `device`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LoadedClassifier:
+    """A classifier read from files, in one process, on one device.
+
+    Parameters
+    ----------
+    name
+        What people call it.
+    spec, digest
+        See `Classifier`.
+    runner
+        Computes the raw outputs.
+    differentiable
+        Makes the same model with gradients, or raises `InvalidInputError`; called at most once
+        with success.
+    stated_rows
+        The batch size to state instead of measuring one; none measures on first use.
+    notes
+        What loading decided (format, fast path or why not, ...), for people.
+    """
+
+    name: str
+    spec: ModelSpec
+    digest: str
+    runner: Runner
+    differentiable: Callable[[], DifferentiableClassifier]
+    stated_rows: int | None = None
+    notes: tuple[str, ...] = ()
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.runner.device
+
+    @cached_property
+    def batch_rows(self) -> int:
+        """The stated batch size, or the fastest of a short measurement (about 2 s, once)."""
+        if self.runner.fixed_rows or self.stated_rows:
+            return self.runner.fixed_rows or self.stated_rows or 1
+        key = (self.digest, str(self.device), self.runner.threads, type(self.runner).__name__)
+        shape = (self.spec.channels, self.spec.height, self.spec.width)
+        return tuned_rows(
+            key, lambda rows: self.score_inputs(torch.zeros(rows, *shape, device=self.device))
+        )
+
+    def score_inputs(self, inputs: Images) -> Scores:
+        """See `Classifier.score_inputs`; the scores are a fresh tensor."""
+        if not len(inputs):
+            return torch.empty(0, self.spec.classes)
+        # Out of inference mode, so that callers get a tensor that autograd and they may write to.
+        return self.spec.probabilities(self.runner.outputs(inputs).clone()).cpu()
+
+    def scores(self, images: Images) -> Scores:
+        """See `Classifier.scores`; scored `batch_rows` at a time."""
+        return torch.cat(
+            [
+                self.score_inputs(self.spec.normalise(chunk.to(self.device)))
+                for chunk in torch.split(images, self.batch_rows)
+            ]
+        )
+
+    def gradients(self) -> DifferentiableClassifier:
+        """See `Classifier.gradients`; loaded on first use, then kept."""
+        with self._lock:
+            return self._gradients
+
+    @cached_property
+    def _gradients(self) -> DifferentiableClassifier:
+        return self.differentiable()
+
+
+def probe(spec: ModelSpec) -> Images:
+    """Make three pictures, always the same, that two ways to run a network are compared on.
+
+    Waves of several lengths and directions: smooth like photographs, different in every channel.
+    """
+    down = torch.arange(spec.height, dtype=torch.float32).view(-1, 1)
+    right = torch.arange(spec.width, dtype=torch.float32).view(1, -1)
+    waves = [
+        torch.cos((row + 1) * (down * (channel + 1) + right * (3 - channel)) / 16 + channel)
+        for row in range(3)
+        for channel in range(spec.channels)
+    ]
+    shape = (3, spec.channels, spec.height, spec.width)
+    return (torch.stack(waves).view(shape) + 1) / 2
+
+
+def difference(first: Tensor, second: Tensor) -> float:
+    """Compare raw outputs (n, k): the largest difference, relative to the largest output or 1.
+
+    Infinite when the shapes differ or a number is not finite.
+    """
+    if first.shape != second.shape or not bool(torch.isfinite(first - second).all()):
+        return math.inf
+    scale = max(1.0, float(second.abs().max()))
+    return float((first - second).abs().max()) / scale
+
+
+def check_outputs(spec: ModelSpec, outputs: Tensor, what: str) -> None:
+    """Refuse a network whose answer to the probe does not fit its specification.
+
+    Raises
+    ------
+    InvalidInputError
+        The number of columns is not the number of labels, or the specification says that outputs
+        are probabilities already and they lie outside [0, 1].
+    """
+    if outputs.ndim != 2 or outputs.shape[1] != spec.classes:  # noqa: PLR2004
+        raise InvalidInputError(
+            f"{what} answers {tuple(outputs.shape)} to {len(outputs)} pictures, but its "
+            f"specification names {spec.classes} labels, so (n, {spec.classes}) was expected"
+        )
+    low, high = float(outputs.min()), float(outputs.max())
+    if spec.activation == "none" and (low < -_PROBABILITY_SLACK or high > 1 + _PROBABILITY_SLACK):
+        raise InvalidInputError(
+            f"activation of {what} must be softmax or sigmoid: it is none, but the outputs reach "
+            f"from {low:.3g} to {high:.3g}, so they are no probabilities"
+        )

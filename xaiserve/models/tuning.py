@@ -1,0 +1,67 @@
+"""The batch size, by a short measurement."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import Final
+
+SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
+
+BUDGET_S: Final = 2.0
+
+NEAR_TIE: Final = 0.97
+"""A smaller batch wins when it reaches this share of the best rate: it costs less latency and
+memory, and a shared machine measures no better than this."""
+
+_memo: dict[Hashable, int] = {}
+_lock = threading.Lock()
+
+
+def tuned_rows(key: Hashable, score: Callable[[int], object]) -> int:
+    """Measure once per process and ``key``, and remember.
+
+    Parameters
+    ----------
+    key
+        What the speed depends on: model, device, threads.
+    score
+        Scores that many pictures and waits for the result.
+    """
+    # Held while measuring: two measurements at once would measure each other.
+    with _lock:
+        if key not in _memo:
+            _memo[key] = best_rows(measure(score))
+        return _memo[key]
+
+
+def measure(
+    score: Callable[[int], object],
+    *,
+    sizes: Sequence[int] = SIZES,
+    budget_s: float = BUDGET_S,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[int, float]:
+    """Measure rows per second at each batch size, best of as many passes as the budget allows.
+
+    Passes go through all sizes, so that a disturbance does not hit one size alone; the first pass
+    warms up. It ends before the first run that is expected to exceed the budget, so that a slow
+    model is measured at small sizes only, at least at the smallest.
+    """
+    start = clock()
+    rates: dict[int, float] = {}
+    for size in itertools.cycle(sizes):
+        guess = rates.get(size) or max(rates.values(), default=0.0)
+        if rates and clock() - start + size / guess > budget_s:
+            return rates
+        begun = clock()
+        score(size)
+        seconds = max(clock() - begun, 1e-9)
+        rates[size] = max(rates.get(size, 0.0), size / seconds)
+    raise ValueError("sizes must name at least one batch size, got none")
+
+
+def best_rows(rates: dict[int, float]) -> int:
+    """Choose the smallest batch size within `NEAR_TIE` of the best rate."""
+    enough = NEAR_TIE * max(rates.values())
+    return min(size for size, rate in rates.items() if rate >= enough)
