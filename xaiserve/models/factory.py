@@ -13,8 +13,6 @@ from xaiserve.errors import InvalidInputError, ModelUnavailableError, UntrustedM
 from xaiserve.models.spec import ModelSpec
 from xaiserve.models.torch_classifier import Network
 
-Factory = Callable[[], tuple[Network, ModelSpec]]
-
 
 def call_factory(source: str, *, trust_code: bool) -> tuple[Network, ModelSpec]:
     """Import the factory and call it without argument.
@@ -39,7 +37,7 @@ def call_factory(source: str, *, trust_code: bool) -> tuple[Network, ModelSpec]:
             f"{source} is a factory, and calling it runs the code of its module: pass --trust-code "
             "(trust_code=True) if you trust it, or give ONNX or safetensors"
         )
-    factory = _import(source)
+    factory = import_factory(source)
     try:
         made = factory()
     except Exception as error:
@@ -55,7 +53,14 @@ def call_factory(source: str, *, trust_code: bool) -> tuple[Network, ModelSpec]:
     )
 
 
-def _import(source: str) -> Factory:
+def import_factory(source: str) -> Callable[[], object]:
+    """Import what ``package.module:name`` names.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such module or name, or it cannot be called.
+    """
     module_name, _, attribute = source.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
@@ -65,7 +70,7 @@ def _import(source: str) -> Factory:
         ) from error
     if not callable(found):
         raise InvalidInputError(f"the factory {source} must be callable, got {found!r}")
-    return cast("Factory", found)
+    return cast("Callable[[], object]", found)
 
 
 def _in_inference_state(network: Network) -> Network:

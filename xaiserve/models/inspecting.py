@@ -98,8 +98,8 @@ def _warnings(found: ModelFiles, spec: ModelSpec | None, *, trust_code: bool) ->
     warnings: list[str] = []
     if "safetensors" in found.weights and "safetensors" not in found.formats:
         warnings.append(
-            f"{found.weights['safetensors'][0].name} is a bare state dict: without a config.json "
-            "that names its architecture only a factory can use it"
+            f"{found.weights['safetensors'][0].name} is a bare state dict: nothing beside it "
+            "names its architecture (config.json or architecture.json)"
         )
     if "pt2" in found.weights and not trust_code:
         warnings.append(

@@ -37,6 +37,7 @@ from xaiserve.models.sources import (
 from xaiserve.models.spec import ModelSpec
 from xaiserve.models.spec_files import read_spec
 from xaiserve.models.spec_json import canonical_json, spec_from_json, spec_to_json
+from xaiserve.models.state_dict_classifier import load_state_dict
 from xaiserve.models.torch_classifier import Network, TorchGradients, TorchRunner, resolve_device
 from xaiserve.models.transformers_classifier import fetch_from_hub, load_transformers
 
@@ -155,9 +156,9 @@ def choose_format(found: ModelFiles, device: torch.device, wished: Format | None
 
 def _bare_state_dict(found: ModelFiles) -> InvalidInputError:
     return InvalidInputError(
-        f"{found.weights['safetensors'][0]} is a bare state dict: no config.json beside it names "
-        "the architecture; build the network and load the weights in a factory "
-        "package.module:name (with --trust-code), or export it to ONNX"
+        f"{found.weights['safetensors'][0]} is a bare state dict, and no config.json beside it "
+        "names its architecture: name the factory that builds the network in architecture.json "
+        '({"factory": "package.module:name"}, with --trust-code), or export it to ONNX'
     )
 
 
@@ -186,6 +187,8 @@ def load_module(
     found: ModelFiles, kind: Format, device: torch.device, *, trust_code: bool
 ) -> torch.nn.Module:
     """Load the safetensors or the .pt2 of a folder as a module."""
+    if kind == "safetensors" and found.has_factory:
+        return load_state_dict(found.weights[kind], device, trust_code=trust_code)
     if kind == "safetensors":
         return load_transformers(found.folder, device)
     return load_exported(found.weights[kind][0], device, trust_code=trust_code)

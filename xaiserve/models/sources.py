@@ -4,16 +4,17 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Final, Literal
 
 from xaiserve.errors import InvalidInputError, NotFoundError, UntrustedModelError
 from xaiserve.models.onnx_classifier import external_files
 from xaiserve.models.spec_files import read_json
+from xaiserve.models.state_dict_classifier import ARCHITECTURE_FILE, FACTORY_NAME, embedded_folder
 
 Format = Literal["onnx", "safetensors", "pt2", "factory"]
 
+CONFIG_FILE: Final = "config.json"
 EMBEDDED: Final = "embedded"
 SAFE_FORMATS: Final = "ONNX (.onnx) or safetensors with transformers' config.json"
 
@@ -23,7 +24,6 @@ _SUFFIXES: Final[dict[str, Format]] = {
     ".pt2": "pt2",
 }
 _PICKLED: Final = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib"})
-_FACTORY: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _CHUNK_BYTES: Final = 1 << 20
 
@@ -51,9 +51,14 @@ class ModelFiles:
 
     @property
     def names_architecture(self) -> bool:
-        """Whether ``config.json`` says what network the safetensors belong to."""
-        config = self.folder / "config.json"
-        return config.is_file() and "model_type" in read_json(config)
+        """Whether a file beside the safetensors says what network they belong to."""
+        config = self.folder / CONFIG_FILE
+        return self.has_factory or (config.is_file() and "model_type" in read_json(config))
+
+    @property
+    def has_factory(self) -> bool:
+        """Whether that file names a factory, not an architecture of transformers."""
+        return (self.folder / ARCHITECTURE_FILE).is_file()
 
     @property
     def formats(self) -> tuple[Format, ...]:
@@ -70,12 +75,14 @@ class ModelFiles:
         found = self.weights[kind]
         if kind == "onnx":
             return (*found, *external_files(found[0]))
-        return (*found, self.folder / "config.json") if kind == "safetensors" else found
+        if kind == "safetensors":
+            return (*found, self.folder / (ARCHITECTURE_FILE if self.has_factory else CONFIG_FILE))
+        return found
 
 
 def is_factory(source: str | Path) -> bool:
     """Tell ``package.module:factory`` from a path and a hub id."""
-    return isinstance(source, str) and _FACTORY.fullmatch(source) is not None
+    return isinstance(source, str) and FACTORY_NAME.fullmatch(source) is not None
 
 
 def is_hub_id(source: str | Path) -> bool:
@@ -100,7 +107,7 @@ def find_model(source: str | Path) -> ModelFiles:
     InvalidInputError
         The file has no suffix we read, the folder holds no model, or several of one format.
     """
-    path = _embedded_folder() if source == EMBEDDED else Path(source)
+    path = embedded_folder() if source == EMBEDDED else Path(source)
     if path.is_dir():
         return _in_folder(path)
     if not path.is_file():
@@ -115,10 +122,6 @@ def find_model(source: str | Path) -> ModelFiles:
             f"model {path} must be a file of type {', '.join(_SUFFIXES)}, got {path.suffix!r}"
         )
     return _beside(path)
-
-
-def _embedded_folder() -> Path:
-    return Path(str(files("xaiserve").joinpath("data", "embedded")))
 
 
 def _beside(path: Path) -> ModelFiles:
