@@ -1,0 +1,189 @@
+"""What every explainer owes its users, as a test class to subclass.
+
+::
+
+    class TestOcclusion(ExplainerContract):
+        explainer = Occlusion()
+        max_inputs = 65
+"""
+
+import dataclasses
+import pickle
+from collections.abc import Generator
+from typing import Any, ClassVar, cast
+
+import pytest
+import torch
+
+from xaiserve.errors import InvalidInputError
+from xaiserve.explainers.base import Explainer, Explanation, QueryExplainer
+from xaiserve.explainers.registry import explainer_class, make_explainer
+from xaiserve.models.classifier import Classifier
+from xaiserve.parameters import Parameter, parameters_of
+from xaiserve.perturb.case import Case
+from xaiserve.perturb.drive import run
+from xaiserve.perturb.plan import Event, Spent, gather
+from xaiserve.perturb.rng import Keys
+from xaiserve.testing.toys import (
+    Patch,
+    ToyClassifier,
+    graded_patch_classifier,
+    inside,
+    toy_case,
+    toy_image,
+)
+from xaiserve.types import Image
+
+
+class ExplainerContract:
+    """Subclass with ``explainer`` and ``max_inputs``; override the rest where a method needs it.
+
+    Attributes
+    ----------
+    explainer
+        The instance under test, with options small enough for a toy.
+    max_inputs
+        The most model inputs that it says it costs on the toy.
+    patch
+        Where the toy's evidence lies.
+    """
+
+    explainer: ClassVar[Explainer]
+    max_inputs: ClassVar[int]
+    patch: ClassVar[Patch] = (4, 12, 8, 16)
+
+    def image(self) -> Image:
+        """Make the picture to explain."""
+        return toy_image(24)
+
+    def classifier(self, image: Image) -> ToyClassifier:
+        """Make a classifier whose evidence is `patch`."""
+        return graded_patch_classifier(image, self.patch)
+
+    def explain(self, case: Case, classifier: Classifier, max_rows: int = 64) -> Explanation:
+        return explain(self.explainer, case, classifier, max_rows=max_rows)
+
+    def prepare(self) -> tuple[Case, ToyClassifier]:
+        image = self.image()
+        classifier = self.classifier(image)
+        return toy_case(classifier, image), classifier
+
+    def test_is_registered_under_its_name(self) -> None:
+        assert explainer_class(self.explainer.name) is type(self.explainer)
+
+    def test_is_frozen_data_that_pickles_and_compares(self) -> None:
+        explainer = self.explainer
+        assert pickle.loads(pickle.dumps(explainer)) == explainer
+        assert changed(explainer) == explainer
+        assert hash(changed(explainer)) == hash(explainer)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(explainer, parameters_of(type(explainer))[0].name, None)
+
+    def test_every_option_says_what_it_does_and_where_its_default_comes_from(self) -> None:
+        for parameter in parameters_of(type(self.explainer)):
+            assert parameter.about and parameter.source
+            parameter.check(parameter.default)
+
+    def test_refuses_an_option_out_of_range_naming_it(self) -> None:
+        for parameter in parameters_of(type(self.explainer)):
+            for bound in beyond(parameter):
+                with pytest.raises(ValueError, match=parameter.name):
+                    changed(self.explainer, **{parameter.name: bound})
+
+    def test_refuses_an_option_that_cannot_be_read_naming_it(self) -> None:
+        for parameter in parameters_of(type(self.explainer)):
+            if parameter.choices or parameter.kind in {"int", "float"}:
+                with pytest.raises(InvalidInputError, match=parameter.name):
+                    make_explainer(self.explainer.name, {parameter.name: "no such value"})
+
+    @pytest.mark.parametrize("max_rows", [1, 7])
+    def test_does_not_depend_on_the_batch_it_runs_in(self, max_rows: int) -> None:
+        case, classifier = self.prepare()
+        same(self.explain(case, classifier, max_rows), self.explain(case, classifier))
+
+    def test_does_not_depend_on_company(self) -> None:
+        case, classifier = self.prepare()
+        if not isinstance(self.explainer, QueryExplainer):
+            pytest.skip("a gradient method has the model to itself")
+        plans = [self.explainer.plan(case, Keys.root(seed, case.image_id)) for seed in (0, 1)]
+        same(run(gather(plans), classifier)[0], self.explain(case, classifier))
+
+    def test_leaves_the_case_untouched(self) -> None:
+        case, classifier = self.prepare()
+        image, neutral = case.image.clone(), case.neutral.clone()
+        self.explain(case, classifier)
+        assert torch.equal(case.image, image) and torch.equal(case.neutral, neutral)
+
+    def test_says_what_it_explains(self) -> None:
+        case, classifier = self.prepare()
+        found = self.explain(case, classifier)
+        said = (found.image_id, found.target, found.explainer)
+        assert said == (case.image_id, case.target, self.explainer.name)
+
+    def test_saliency_has_the_size_of_the_image_and_peaks_inside_the_evidence(self) -> None:
+        case, classifier = self.prepare()
+        saliency = self.explain(case, classifier).saliency
+        assert saliency.shape == case.image.shape[1:] and saliency.dtype == torch.float32
+        assert bool(torch.isfinite(saliency).all())
+        peak = saliency.max()
+        assert inside(saliency, self.patch).max() == peak
+        assert inside(saliency, self.patch).mean() > saliency.mean()
+
+    def test_stays_inside_its_stated_cost(self) -> None:
+        case, classifier = self.prepare()
+        if isinstance(self.explainer, QueryExplainer):
+            self.explain(case, classifier)
+            assert 0 < classifier.rows <= self.max_inputs
+            return
+        keys = Keys.root(0, case.image_id)
+        events, _ = exhaust(self.explainer.attribute(classifier.gradients(), case, keys))
+        spent = sum(event.rows for event in events if isinstance(event, Spent))
+        assert 0 < spent <= self.max_inputs
+
+    def test_states_the_memory_that_it_holds(self) -> None:
+        case, _ = self.prepare()
+        assert self.explainer.bytes_in_flight(case) >= 4 * case.image.numel()
+
+
+def explain(
+    explainer: Explainer, case: Case, classifier: Classifier, *, max_rows: int = 64, seed: int = 0
+) -> Explanation:
+    """Run a method of either kind to its end, in this thread."""
+    keys = Keys.root(seed, case.image_id)
+    if isinstance(explainer, QueryExplainer):
+        return run(explainer.plan(case, keys), classifier, max_rows=max_rows)
+    return exhaust(explainer.attribute(classifier.gradients(), case, keys))[1]
+
+
+def changed(explainer: Explainer, **options: object) -> Explainer:
+    """Copy ``explainer`` with some options changed."""
+    # The protocols do not say that an explainer is a dataclass; the rule is in their docstrings.
+    copy: Explainer = dataclasses.replace(cast("Any", explainer), **options)
+    return copy
+
+
+def exhaust(steps: Generator[Event, None, Explanation]) -> tuple[list[Event], Explanation]:
+    """Run a gradient method to its end; return its events and its explanation."""
+    events: list[Event] = []
+    while True:
+        try:
+            events.append(next(steps))
+        except StopIteration as end:
+            return events, end.value
+
+
+def same(one: Explanation, other: Explanation) -> None:
+    """Assert that two explanations agree, bit for bit, in every field."""
+    assert type(one) is type(other)
+    for field in dataclasses.fields(one):
+        left, right = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(left, torch.Tensor):
+            assert torch.equal(left, right), field.name
+        elif not dataclasses.is_dataclass(left) and not isinstance(left, tuple):
+            assert left == right, field.name
+
+
+def beyond(parameter: Parameter) -> list[float]:
+    """List a number below and one above what the parameter takes, where it has bounds."""
+    low = [] if parameter.low is None else [parameter.low - 1]
+    return low if parameter.high is None else [*low, parameter.high + 1]
