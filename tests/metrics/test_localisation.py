@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -67,6 +67,7 @@ def test_ties_favour_no_place():
     assert abs(np.mean(values) - share) < 3 * np.std(values, ddof=1) / np.sqrt(len(values))
 
 
+@settings(deadline=None)
 @given(maps, regions)
 def test_rank_accuracy_and_iou_equal_their_slow_twins(saliency, region):
     rank = rank_pixels(saliency.clip(min=0).astype(np.float64), KEYS).numpy()
@@ -77,6 +78,7 @@ def test_rank_accuracy_and_iou_equal_their_slow_twins(saliency, region):
     assert found[1].value == pytest.approx(len(top & truth) / len(top | truth))
 
 
+@settings(deadline=None)
 @given(maps, regions.filter(lambda region: not region.all()))
 def test_auroc_equals_the_count_over_all_pairs(saliency, region):
     positive = saliency.clip(min=0)
@@ -87,6 +89,7 @@ def test_auroc_equals_the_count_over_all_pairs(saliency, region):
     assert found.value == pytest.approx(np.mean(wins))
 
 
+@settings(deadline=None)
 @given(arrays(np.float64, (5, 6), elements=st.sampled_from([-1.0, -0.0, 0.0, 2.0])))
 def test_ranks_are_a_permutation_in_decreasing_order(values):
     rank = rank_pixels(values, KEYS).numpy()

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -68,6 +68,7 @@ def test_several_maxima_score_the_share_that_hits():
     assert PointingGame().score(saliency, one_pixel(50, 50)).value == pytest.approx(2 / 3)
 
 
+@settings(deadline=None)
 @given(
     arrays(np.float32, (7, 9), elements=st.sampled_from([-1.0, 0.0, 0.5, 1.0])),
     arrays(bool, (7, 9)).filter(np.any),
@@ -111,6 +112,7 @@ def test_energy_of_the_region_itself_is_one_and_of_the_rest_zero():
     assert EnergyPointingGame().score((~region).float(), region) == Scored(0.0)
 
 
+@settings(deadline=None)
 @given(
     arrays(np.float32, (6, 5), elements=st.floats(0, 1, width=32)).filter(np.any),
     arrays(bool, (6, 5)).filter(np.any),

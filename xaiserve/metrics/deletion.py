@@ -30,7 +30,7 @@ from xaiserve.perturb.case import Case
 from xaiserve.perturb.plan import Event, ask
 from xaiserve.perturb.query import Joined, Query, Ranked, Scene
 from xaiserve.perturb.rng import Keys
-from xaiserve.types import Image, Scores
+from xaiserve.types import Colour, Image, Scores
 
 Curve = Float32[Tensor, " n"]
 """The target's score after each step, from none of the pixels to all; empty when not scored."""
@@ -165,7 +165,7 @@ def area(curve: Curve) -> float:
     return float((p.sum() - p[0] / 2 - p[-1] / 2) / (len(p) - 1))
 
 
-def blur(image: Image, neutral: Image) -> Image:
+def blur(image: Image, neutral: Colour) -> Image:
     """Blur per channel with the authors' kernel: 11 x 11, sigma 5, padded with model input 0.
 
     Their kernel is a unit impulse on 11 x 11 pixels after a Gaussian filter that reflects at the
