@@ -66,9 +66,9 @@ class PixelAuroc:
         """Score one map against one region."""
         if reason := _flaw(saliency, region):
             return Scored(None, reason)
-        if bool(region.all()):
-            return Scored(None, "full_mask")
         inside = region.numpy().ravel()
+        if inside.all():
+            return Scored(None, "full_mask")
         ranks = rankdata(rectified(saliency, region).ravel())
         positive = int(inside.sum())
         # Mann and Whitney's U over the number of pairs.
@@ -77,10 +77,10 @@ class PixelAuroc:
 
 
 def _flaw(saliency: AnyMap, region: Region) -> Reason:
-    return flaw(saliency, region) or ("" if bool((saliency > 0).any()) else "zero_map")
+    return flaw(saliency, region) or ("" if (saliency.numpy() > 0).any() else "zero_map")
 
 
 def _found(saliency: AnyMap, region: Region, keys: Keys) -> int:
     """Count the pixels of the region among its top ``|region|``."""
-    top = rank_pixels(rectified(saliency, region), keys) < region.sum()
-    return int((top & region).sum())
+    rank, inside = rank_pixels(rectified(saliency, region), keys).numpy(), region.numpy()
+    return int((rank[inside] < inside.sum()).sum())

@@ -50,13 +50,13 @@ class PointingGame:
 
     def chance(self, region: Region) -> Scored:
         """Score a point drawn uniformly from the image, on average."""
-        if not region.any():
+        if not region.numpy().any():
             return Scored(None, "empty_mask")
         return Scored(float(self._near(region).mean()))
 
     def centre(self, region: Region) -> Scored:
         """Score the middle of the image."""
-        if not region.any():
+        if not region.numpy().any():
             return Scored(None, "empty_mask")
         return Scored(float(middle(self._near(region)).mean()))
 
@@ -103,7 +103,7 @@ class EnergyPointingGame:
         return self._share(middle(region.numpy()), region)
 
     def _share(self, pixels: NDArray[np.bool_], region: Region) -> Scored:
-        return Scored(float(pixels.mean())) if bool(region.any()) else Scored(None, "empty_mask")
+        return Scored(float(pixels.mean())) if region.numpy().any() else Scored(None, "empty_mask")
 
 
 def middle(pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:

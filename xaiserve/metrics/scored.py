@@ -76,12 +76,12 @@ def flaw_of_map(saliency: AnyMap, height: int, width: int) -> Reason:
     """Say why a map cannot be scored on an image of that size; empty when it can."""
     if saliency.numel() == 0 or saliency.shape[0] * width != saliency.shape[1] * height:
         return "size_mismatch"
-    return "" if bool(saliency.isfinite().all()) else "nonfinite_map"
+    return "" if bool(np.isfinite(saliency.numpy()).all()) else "nonfinite_map"
 
 
 def flaw(saliency: AnyMap, region: Region) -> Reason:
     """Say why a map cannot be scored against a region; empty when it can."""
-    return flaw_of_map(saliency, *region.shape) if bool(region.any()) else "empty_mask"
+    return flaw_of_map(saliency, *region.shape) if region.numpy().any() else "empty_mask"
 
 
 def fitted(saliency: AnyMap, height: int, width: int) -> NDArray[np.float64]:
@@ -92,7 +92,7 @@ def fitted(saliency: AnyMap, height: int, width: int) -> NDArray[np.float64]:
     """
     if tuple(saliency.shape) != (height, width):
         saliency = interpolate(saliency[None, None], (height, width), mode="bilinear")[0, 0]
-    return saliency.double().numpy()
+    return saliency.numpy().astype(np.float64)
 
 
 def rectified(saliency: AnyMap, region: Region) -> NDArray[np.float64]:
