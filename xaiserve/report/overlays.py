@@ -1,0 +1,85 @@
+"""`overlay_png`: one explanation drawn over its image."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from xaiserve.explainers.base import Explanation
+from xaiserve.explainers.multirex import MultiRexExplanation, SufficientSet
+from xaiserve.perturb.case import Case
+from xaiserve.report.drawing import Picture, to_picture
+from xaiserve.report.panels import Outlined, Sketch, draw
+from xaiserve.storage.pictures import encode_png
+
+UNITS: Final[Mapping[str, str]] = {
+    "multirex": "causal responsibility, largest = 1",
+    "occlusion": "fall of the target's score when hidden",
+    "rise": "mean target score where shown",
+    "lime": "weight of the segment in the local linear model",
+    "kernel-shap": "Shapley value: share of the target's score",
+    "grad-cam": "weighted activation of the last feature map",
+    "integrated-gradients": "share of the change of the target's output",
+}
+"""What a map's numbers mean, per method; `OWN_UNIT` for others."""
+
+OWN_UNIT: Final = "saliency in the method's own unit"
+
+
+def overlay_png(
+    case: Case, explanation: Explanation, *, original: PillowImage.Image | None = None
+) -> bytes:
+    """Draw one explanation as PNG: the map, and beside it the selected sets where there are such.
+
+    Parameters
+    ----------
+    original
+        The picture that ``case`` was made from, upright, as `xaiserve.storage.pictures.decode`
+        gives it. With it the explanation is carried back to the original pixels by the case's
+        frame; without it the overlay shows what the model saw.
+    """
+    return encode_png(draw(sketch(case, explanation, original=original)))
+
+
+def sketch(
+    case: Case, explanation: Explanation, *, original: PillowImage.Image | None = None
+) -> Sketch:
+    """Collect what `draw` needs; see `overlay_png`."""
+    sets: tuple[Outlined, ...] | None = None
+    if isinstance(explanation, MultiRexExplanation):
+        chosen = [explanation.explanations[index] for index in explanation.selected]
+        sets = tuple(Outlined(mask=one.mask, caption=_caption(one)) for one in chosen)
+    found = Sketch(
+        picture=to_picture(case.image),
+        saliency=explanation.saliency,
+        unit=UNITS.get(explanation.explainer, OWN_UNIT),
+        sets=sets,
+    )
+    return found if original is None else _on_original(found, case, original)
+
+
+def _caption(one: SufficientSet) -> str:
+    return f"{one.area_fraction:.1%} of the pixels, alone scored {one.confidence:.3f}"
+
+
+def _on_original(found: Sketch, case: Case, original: PillowImage.Image) -> Sketch:
+    if case.frame is None:
+        raise ValueError(f"case {case.name or case.image_id} was made without an original picture")
+    frame = case.frame
+    sets = found.sets and tuple(
+        Outlined(mask=frame.mask_to_original(one.mask), caption=one.caption) for one in found.sets
+    )
+    return Sketch(
+        picture=rgb(original),
+        saliency=frame.to_original(found.saliency),
+        unit=found.unit,
+        sets=sets,
+    )
+
+
+def rgb(picture: PillowImage.Image) -> Picture:
+    """Turn a decoded picture (RGB, L, or F in [0, 1]) into RGB of 8 bits."""
+    if picture.mode == "F":
+        picture = PillowImage.fromarray((np.asarray(picture) * 255).round().astype(np.uint8))
+    return picture.convert("RGB")

@@ -1,0 +1,207 @@
+"""Panels: a map, or sets of pixels, drawn over their picture, each above its legend.
+
+The picture is made grey first, and its contrast stretched, so that colour always means the
+explanation and dark or pale pictures stay legible. A map is blended more strongly where its value
+is further from neutral. Sets of pixels keep the picture's own colours; what they leave out is grey
+and dimmed, and each has an outline and a number.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+from PIL import ImageDraw
+from scipy import ndimage
+
+from xaiserve.report.colours import HEAT, SIGNED, coloured, outline_colour
+from xaiserve.report.drawing import (
+    Picture,
+    beside,
+    colour_bar,
+    font,
+    framed,
+    key_line,
+    stacked,
+    text_block,
+)
+from xaiserve.types import Region, Saliency
+
+SIDE_PX: Final = 448
+"""Panels are enlarged by a whole number until their longer side is at least this."""
+
+MAX_SIDE_PX: Final = 2048
+"""Panels of larger originals are scaled down to this."""
+
+GAP_PX: Final = 10
+
+_SPECKLE_SIDE: Final = 100
+"""Smaller pictures are enlarged pixel by pixel: there each pixel counts."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Outlined:
+    """A set of pixels to be outlined, and its line in the legend."""
+
+    mask: Region
+    caption: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Sketch:
+    """What is drawn for one explanation; all parts have one size (h, w).
+
+    Parameters
+    ----------
+    picture
+        RGB.
+    saliency
+        Finite values, any range.
+    unit
+        What the map's numbers mean.
+    sets
+        Sets of pixels to outline; none for a method without such sets.
+    """
+
+    picture: Picture
+    saliency: Saliency
+    unit: str
+    sets: tuple[Outlined, ...] | None = None
+
+
+def draw(found: Sketch) -> Picture:
+    """Draw the panels of a sketch beside each other, each above its legend."""
+    heat = heat_panel(found)
+    panels = [stacked([heat, _heat_legend(found, heat.width)], GAP_PX)]
+    if found.sets is not None:
+        panels.append(stacked([sets_panel(found), _sets_legend(found.sets, heat.width)], GAP_PX))
+    return framed(beside(panels, 2 * GAP_PX), GAP_PX)
+
+
+def _heat_legend(found: Sketch, width_px: int) -> Picture:
+    low, high = _ends(found.saliency)
+    anchors = SIGNED if is_signed(found.saliency) else HEAT
+    size = _text_px(width_px)
+    bar = colour_bar(anchors, f"{low:.3g}", f"{high:.3g}", width_px, size)
+    return stacked([text_block(found.unit, width_px, size), bar])
+
+
+def _sets_legend(sets: tuple[Outlined, ...], width_px: int) -> Picture:
+    size = _text_px(width_px)
+    if not sets:
+        return text_block("no set of pixels was found", width_px, size)
+    lines = [
+        key_line(f"{index + 1}: {one.caption}", outline_colour(index), width_px, size)
+        for index, one in enumerate(sets)
+    ]
+    return stacked([text_block("enough alone to keep the decision:", width_px, size), *lines])
+
+
+def _text_px(width_px: int) -> int:
+    return max(14, width_px // 30)
+
+
+def heat_panel(found: Sketch) -> Picture:
+    """Blend the coloured map over the grey picture, without a legend."""
+    size = _panel_size(found.picture)
+    grey = _greyed(_resized(found.picture, size), low=60, high=200)
+    values = _scaled(found.saliency)
+    level = PillowImage.fromarray(values).resize(size, _filter(found.picture))
+    values = np.asarray(level).clip(0.0, 1.0)
+    signed = is_signed(found.saliency)
+    strength = np.abs(values - 0.5) * 2 if signed else values
+    share = (0.8 * np.sqrt(strength))[..., None]
+    colours = coloured(values, SIGNED if signed else HEAT)
+    return PillowImage.fromarray((grey * (1 - share) + colours * share).round().astype(np.uint8))
+
+
+def sets_panel(found: Sketch) -> Picture:
+    """Show the sets in the picture's own colours, outlined and numbered, the rest dimmed."""
+    size = _panel_size(found.picture)
+    own = np.asarray(_resized(found.picture, size)).astype(np.float32)
+    masks = [_enlarged(one.mask, size) for one in found.sets or ()]
+    inside = np.any(masks, axis=0) if masks else np.zeros(own.shape[:2], dtype=np.bool_)
+    values = np.where(inside[..., None], own, _greyed_array(own, low=25, high=110))
+    thickness = max(2, min(size) // 180)
+    for index, mask in enumerate(masks):
+        line = mask & ~ndimage.binary_erosion(mask, iterations=thickness)
+        halo = ndimage.binary_dilation(mask, iterations=max(1, thickness // 2)) & ~mask
+        values[halo] = 0
+        values[line] = outline_colour(index)
+    panel = PillowImage.fromarray(values.round().astype(np.uint8))
+    for index, mask in enumerate(masks):
+        if mask.any():
+            _number(panel, mask, index)
+    return panel
+
+
+def is_signed(saliency: Saliency) -> bool:
+    """Say whether a map also speaks against: its scale is then symmetric about 0."""
+    return bool((saliency < 0).any())
+
+
+def _scaled(saliency: Saliency) -> npt.NDArray[np.float32]:
+    """Bring a map to [0, 1]: from its least to its largest value, or 0.5 at zero when signed."""
+    low, high = _ends(saliency)
+    if high <= low:
+        return np.zeros(saliency.shape, dtype=np.float32)
+    return ((saliency.numpy() - low) / (high - low)).astype(np.float32)
+
+
+def _ends(saliency: Saliency) -> tuple[float, float]:
+    if is_signed(saliency):
+        size = float(saliency.abs().max())
+        return -size, size
+    return float(saliency.min()), float(saliency.max())
+
+
+def _panel_size(picture: Picture) -> tuple[int, int]:
+    longer = max(picture.size)
+    factor = math.ceil(SIDE_PX / longer) if longer <= MAX_SIDE_PX else MAX_SIDE_PX / longer
+    return max(1, round(picture.width * factor)), max(1, round(picture.height * factor))
+
+
+def _filter(picture: Picture) -> PillowImage.Resampling:
+    small = max(picture.size) < _SPECKLE_SIDE
+    return PillowImage.Resampling.NEAREST if small else PillowImage.Resampling.BILINEAR
+
+
+def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
+    return picture.resize(size, _filter(picture))
+
+
+def _enlarged(mask: Region, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    level = PillowImage.fromarray(mask.numpy().astype(np.uint8))
+    return np.asarray(level.resize(size, PillowImage.Resampling.NEAREST)) > 0
+
+
+def _greyed(picture: Picture, low: float, high: float) -> npt.NDArray[np.float32]:
+    return _greyed_array(np.asarray(picture).astype(np.float32), low, high)
+
+
+def _greyed_array(
+    values: npt.NDArray[np.float32], low: float, high: float
+) -> npt.NDArray[np.float32]:
+    """Make grey and stretch the middle 98 % of the levels to ``low`` to ``high``."""
+    grey = values @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    darkest, brightest = np.percentile(grey, [1, 99])
+    if brightest - darkest < 1:
+        stretched = np.full_like(grey, (low + high) / 2)
+    else:
+        stretched = low + (grey - darkest) / (brightest - darkest) * (high - low)
+    return np.repeat(stretched.clip(low, high)[..., None], 3, axis=2)
+
+
+def _number(panel: Picture, mask: npt.NDArray[np.bool_], index: int) -> None:
+    """Write a set's number where the set is widest."""
+    room = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    row, column = np.unravel_index(int(room.argmax()), mask.shape)
+    radius = max(9, min(panel.size) // 40)
+    x = min(max(int(column), radius), panel.width - radius - 1)
+    y = min(max(int(row), radius), panel.height - radius - 1)
+    pen = ImageDraw.Draw(panel)
+    box = (x - radius, y - radius, x + radius, y + radius)
+    pen.ellipse(box, fill=outline_colour(index), outline=(0, 0, 0))
+    pen.text((x, y), str(index + 1), fill=(0, 0, 0), font=font(int(radius * 1.4)), anchor="mm")
