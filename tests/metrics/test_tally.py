@@ -117,10 +117,12 @@ def test_equal_values_have_an_interval_without_width():
     assert tally(0.5, 0.5, 0.5).micro(KEYS) == Estimate(0.5, 0.5, 0.5)
 
 
-def test_the_bootstrap_interval_of_a_mean_is_nearly_the_normal_one():
-    values = KEYS.child("values").generator().random(400)
+@pytest.mark.parametrize("images", [400, 2500])
+def test_the_bootstrap_interval_of_a_mean_is_nearly_the_normal_one(images):
+    """The larger tally is resampled in several pieces."""
+    values = KEYS.child("values").generator().random(images)
     found = tally(*values.tolist()).micro(KEYS)
-    half = 1.96 * values.std() / math.sqrt(400)
+    half = 1.96 * values.std() / math.sqrt(images)
     assert found.low == pytest.approx(values.mean() - half, abs=0.1 * half)
     assert found.high == pytest.approx(values.mean() + half, abs=0.1 * half)
 

@@ -13,8 +13,8 @@ def rank_pixels(values: NDArray[np.float64], keys: Keys) -> Rank:
 
     Equal values come in random order: by position, a constant map would favour the top left.
     """
-    ties = keys.child("ties").generator().permutation(values.size)
-    order = np.lexsort((ties, -values.ravel()))
+    shuffled = keys.child("ties").generator().permutation(values.size)
+    order = shuffled[np.argsort(-values.ravel()[shuffled], kind="stable")]
     rank = np.empty(values.size, dtype=np.int64)
     rank[order] = np.arange(values.size)
     return torch.from_numpy(rank.reshape(values.shape))

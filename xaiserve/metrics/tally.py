@@ -20,6 +20,9 @@ from xaiserve.perturb.rng import Keys
 RESAMPLES: Final = 1000
 CONFIDENCE: Final = 0.95
 
+CHUNK: Final = 1 << 20
+"""Trials resampled at once: 8 MB per temporary array."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -169,48 +172,60 @@ def _difference(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Columns:
-    """The scored trials of a tally as columns, images and groups as indices."""
+    """The scored trials of a tally as columns, group after group.
+
+    Parameters
+    ----------
+    values, image
+        Per trial, its value and the index of its image.
+    starts
+        Per group, its first trial.
+    """
 
     values: NDArray[np.float64]
     image: NDArray[np.int64]
-    group: NDArray[np.int64]
+    starts: NDArray[np.int64]
 
     @classmethod
     def of(cls, tally: Tally, *, by_group: bool) -> "_Columns":
         scored = [trial for trial in tally.trials if trial.value is not None]
+        if by_group:
+            scored.sort(key=lambda trial: trial.group)
         values = np.array([trial.value for trial in scored], dtype=np.float64)
-        image = _indices([trial.image_id for trial in scored])
-        group = _indices([trial.group if by_group else "" for trial in scored])
-        return cls(values, image, group)
+        _, image = np.unique([trial.image_id for trial in scored], return_inverse=True)
+        groups = [trial.group if by_group else "" for trial in scored]
+        _, starts = np.unique(groups, return_index=True)
+        return cls(values, image, starts)
 
-    def mean(self, weights: NDArray[np.float64]) -> float:
-        """Average over the groups that have weight, each over its weighted trials."""
-        counts = np.bincount(self.group, weights)
-        sums = np.bincount(self.group, weights * self.values)
-        present = counts > 0
-        return float((sums[present] / counts[present]).mean())
+    def means(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Average over groups, each over its trials, per row of image weights (r, images) -> (r,).
 
-
-def _indices(names: list[str]) -> NDArray[np.int64]:
-    known = {name: index for index, name in enumerate(sorted(set(names)))}
-    return np.array([known[name] for name in names], dtype=np.int64)
+        Groups without weight are left out.
+        """
+        drawn = weights[:, self.image]
+        counts = np.add.reduceat(drawn, self.starts, axis=1)
+        sums = np.add.reduceat(drawn * self.values, self.starts, axis=1)
+        means = sums / np.maximum(counts, 1)
+        return np.asarray(means.sum(axis=1) / (counts > 0).sum(axis=1))
 
 
 def _bootstrap(columns: _Columns, keys: Keys) -> Estimate | None:
     """Resample images with replacement; the interval lies between percentiles of the means."""
     if not columns.values.size:
         return None
-    value = columns.mean(np.ones_like(columns.values))
     images = int(columns.image.max()) + 1
+    value = float(columns.means(np.ones((1, images), dtype=np.int64))[0])
     if images == 1:
         return Estimate(value)
     generator = keys.child("bootstrap").generator()
-    means = [columns.mean(_drawn(images, generator)[columns.image]) for _ in range(RESAMPLES)]
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    rows = min(max(1, CHUNK // columns.values.size), RESAMPLES)
+    sizes = [min(rows, RESAMPLES - done) for done in range(0, RESAMPLES, rows)]
+    means = [columns.means(_drawn(size, images, generator)) for size in sizes]
+    low, high = np.quantile(np.concatenate(means), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Estimate(value, float(low), float(high))
 
 
-def _drawn(images: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Draw as many images as there are; say how often each came."""
-    drawn = generator.integers(images, size=images)
-    return np.bincount(drawn, minlength=images).astype(np.float64)
+def _drawn(rows: int, images: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Draw as many images as there are, per row; say how often each came, (rows, images)."""
+    drawn = generator.integers(images, size=(rows, images)) + images * np.arange(rows)[:, None]
+    return np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images)
