@@ -1,4 +1,4 @@
-"""Explain cases here and now, in one process: the front door for people and for what serves them."""
+"""Explain cases here and now, in one process: the front door, for people and for services."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping

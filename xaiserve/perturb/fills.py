@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from xaiserve.perturb.case import Case
-from xaiserve.types import Image, Labels
+from xaiserve.types import Colour, Image, Labels
 
 FillKind = Literal["neutral", "grey", "mean", "blur"]
 
@@ -38,7 +38,7 @@ def make_fill(kind: FillKind, case: Case, *, grey: float = 0.5) -> Image:
 def blurred(
     image: Image,
     *,
-    around: Image,
+    around: Colour,
     side_px: int = BLUR_SIDE_PX,
     sigma_px: float = BLUR_SIGMA_PX,
 ) -> Image:

@@ -1,0 +1,339 @@
+"""MultiReX on classifiers whose explanations are known, and against slow twins."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+from xaiserve.errors import InvalidInputError, NoExplanationError
+from xaiserve.explainers.multirex import MultiRex, MultiRexExplanation, dice_matrix
+from xaiserve.explainers.multirex import responsibility as rsp
+from xaiserve.explainers.multirex.extraction import probe_radii, ranking
+from xaiserve.explainers.registry import make_explainer
+from xaiserve.perturb.drive import run
+from xaiserve.perturb.engine import Engine
+from xaiserve.perturb.plan import Found, Progress, stop
+from xaiserve.perturb.rng import Keys
+from xaiserve.perturb.ticket import Limits
+from xaiserve.testing import toys
+
+SIDE = 24
+IMAGE = toys.toy_image(SIDE)
+FAR = [(2, 7, 2, 7), (2, 7, 17, 22), (17, 22, 2, 7), (17, 22, 17, 22)]
+SMALL = MultiRex(iterations=8, chunk=4, spotlights=8, spotlight_radius=5, scale_radii=False)
+
+
+def explained(classifier, explainer=SMALL, *, max_rows=64, seed=0, on_event=lambda _: None):
+    case = toys.toy_case(classifier, IMAGE)
+    plan = explainer.plan(case, Keys.root(seed, case.image_id))
+    return run(plan, classifier, max_rows=max_rows, on_event=on_event)
+
+
+def box_mask(r0, r1, c0, c1):
+    mask = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    mask[r0:r1, c0:c1] = True
+    return mask
+
+
+def suffices(classifier, mask):
+    case = toys.toy_case(classifier, IMAGE)
+    shown = torch.where(mask, IMAGE, case.neutral.expand_as(IMAGE))
+    return int(classifier.scores(shown.unsqueeze(0))[0].argmax()) == case.target
+
+
+def same(left: MultiRexExplanation, right: MultiRexExplanation) -> bool:
+    return (
+        torch.equal(left.saliency, right.saliency)
+        and left.selected == right.selected
+        and len(left.explanations) == len(right.explanations)
+        and all(
+            torch.equal(a.mask, b.mask) and a.confidence == b.confidence
+            for a, b in zip(left.explanations, right.explanations, strict=True)
+        )
+    )
+
+
+def test_the_map_peaks_inside_a_single_patch():
+    found = explained(toys.patch_classifier(IMAGE, FAR[1]))
+    peak = np.unravel_index(int(found.saliency.argmax()), (SIDE, SIDE))
+    assert box_mask(*FAR[1])[peak]
+
+
+def test_the_global_set_covers_the_patch_and_little_else():
+    found = explained(toys.patch_classifier(IMAGE, FAR[1])).explanations[0]
+    patch = box_mask(*FAR[1])
+    assert found.kind == "global"
+    assert int((found.mask & patch).sum()) >= 0.99 * int(patch.sum())
+    assert found.area_px < 5 * int(patch.sum())
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_an_or_of_k_patches_has_a_family_of_k_disjoint_members(k):
+    explainer = MultiRex(
+        iterations=8, chunk=4, spotlights=5 * k, spotlight_radius=5, scale_radii=False
+    )
+    found = explained(toys.any_classifier(IMAGE, FAR[:k]), explainer)
+    family = [found.explanations[i].mask for i in found.selected]
+    assert len(family) == k
+    hit = [[bool((mask & box_mask(*patch)).any()) for mask in family] for patch in FAR[:k]]
+    assert all(any(row) for row in hit)
+
+
+def test_an_and_of_two_patches_has_one_explanation_that_covers_both():
+    classifier = toys.all_classifier(IMAGE, [FAR[0], FAR[3]])
+    found = explained(classifier)
+    assert len(found.selected) == 1
+    both = box_mask(*FAR[0]) | box_mask(*FAR[3])
+    mask = found.explanations[found.selected[0]].mask
+    assert int((mask & both).sum()) >= 0.99 * int(both.sum())
+
+
+def test_every_set_is_sufficient_when_scored_alone():
+    classifier = toys.any_classifier(IMAGE, FAR)
+    sets = explained(classifier).explanations
+    assert len(sets) > 4
+    assert all(suffices(classifier, one.mask) for one in sets)
+
+
+def test_the_global_set_is_the_first_sufficient_prefix_of_the_stored_map():
+    classifier = toys.patch_classifier(IMAGE, FAR[2])
+    found = explained(classifier)
+    order = sorted(
+        range(SIDE * SIDE), key=lambda i: (float(found.saliency.flatten()[i]), i), reverse=True
+    )
+    for size in range(4, SIDE * SIDE + 1, 4):
+        mask = torch.zeros(SIDE * SIDE, dtype=torch.bool)
+        mask[order[:size]] = True
+        if suffices(classifier, mask.view(SIDE, SIDE)):
+            assert torch.equal(found.explanations[0].mask, mask.view(SIDE, SIDE))
+            return
+    pytest.fail("no prefix is sufficient")
+
+
+def test_a_spotlights_set_is_a_prefix_of_the_ranking_inside_its_disc():
+    found = explained(toys.any_classifier(IMAGE, FAR))
+    spots = [one for one in found.explanations if one.kind == "spotlight"]
+    assert spots
+    rows, columns = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    for one in spots:
+        disc = (rows - one.centre_row) ** 2 + (columns - one.centre_column) ** 2
+        inside = disc <= one.radius_px**2
+        rank = ranking(found.saliency, inside)
+        assert torch.equal(one.mask, rank < one.area_px)
+        assert not bool((one.mask & ~inside).any())
+
+
+def test_the_selected_family_keeps_the_overlap_bound():
+    explainer = MultiRex(
+        iterations=4, chunk=4, spotlights=10, spotlight_radius=5, scale_radii=False, overlap=0.2
+    )
+    found = explained(toys.any_classifier(IMAGE, FAR), explainer)
+    dice = dice_matrix([found.explanations[i].mask for i in found.selected])
+    assert len(found.selected) > 1
+    assert float(dice.fill_diagonal_(0).max()) <= 0.2
+
+
+def test_a_classifier_that_ignores_the_image_is_trivial():
+    classifier = toys.constant_classifier(IMAGE)
+    found = explained(classifier)
+    assert found.trivial
+    assert found.explanations[0].area_px == 0
+    assert classifier.rows == 2
+
+
+def test_a_classifier_that_needs_every_pixel_has_a_flat_map_and_no_set():
+    explainer = MultiRex(iterations=3, spotlights=3, budget=2)
+    found = explained(toys.whole_classifier(IMAGE), explainer)
+    assert found.flat_map
+    assert found.explanations == ()
+
+
+def test_a_target_that_is_not_decided_has_no_explanation():
+    classifier = toys.patch_classifier(IMAGE, FAR[0])
+    case = toys.toy_case(classifier, IMAGE, target=0)
+    with pytest.raises(NoExplanationError, match="target 0 is not what the model decides"):
+        run(SMALL.plan(case, Keys.root(0, case.image_id)), classifier)
+
+
+@pytest.mark.parametrize("max_rows", [1, 7])
+def test_the_result_does_not_depend_on_the_batch_size(max_rows):
+    classifier = toys.any_classifier(IMAGE, FAR[:2])
+    assert same(explained(classifier), explained(classifier, max_rows=max_rows))
+
+
+def test_the_result_does_not_depend_on_company():
+    classifier = toys.any_classifier(IMAGE, FAR[:2])
+    alone = explained(classifier)
+    case = toys.toy_case(classifier, IMAGE)
+    with Engine(classifier, batch_rows=16) as engine:
+        tickets = [
+            engine.submit(SMALL.plan(case, Keys.root(seed, case.image_id))) for seed in (0, 1, 2)
+        ]
+        together = [ticket.result(60) for ticket in tickets]
+    assert same(alone, together[0])
+    assert not torch.equal(together[0].saliency, together[1].saliency)
+
+
+def test_a_higher_tau_asks_for_more_confidence():
+    image = toys.toy_image(SIDE, light=(8, 16, 8, 16))
+    classifier = toys.light_classifier(image)
+    case = toys.toy_case(classifier, image)
+    explainer = MultiRex(iterations=4, chunk=4, spotlights=1, tau=0.9)
+    found = run(explainer.plan(case, Keys.root(0, case.image_id)), classifier)
+    assert found.explanations[0].confidence >= 0.9 * found.confidence
+
+
+def test_events_tell_each_set_as_it_is_found():
+    events = []
+    found = explained(toys.any_classifier(IMAGE, FAR[:2]), on_event=events.append)
+    told = [e.event.part for e in events if isinstance(getattr(e, "event", None), Found)]
+    assert {id(one) for one in told} == {id(one) for one in found.explanations}
+    assert any(isinstance(event, Progress) for event in events)
+
+
+def test_a_spent_budget_returns_what_was_verified():
+    classifier = toys.any_classifier(IMAGE, FAR)
+    case = toys.toy_case(classifier, IMAGE)
+    counts = []
+    with Engine(classifier) as engine:
+        for budget in (300, 550, 800):
+            before = classifier.rows
+            plan = SMALL.plan(case, Keys.root(0, case.image_id))
+            ticket = engine.submit(plan, limits=Limits(max_inputs=budget))
+            sets = ticket.result(60).explanations
+            assert ticket.cost.model_inputs == classifier.rows - before <= budget
+            assert ticket.cost.stopped == "inputs"
+            assert all(suffices(classifier, one.mask) for one in sets)
+            counts.append(len(sets))
+    assert counts == sorted(counts)
+    assert counts[-1] > counts[0]
+
+
+def test_stopping_before_any_answer_returns_nothing_found():
+    classifier = toys.any_classifier(IMAGE, FAR)
+    case = toys.toy_case(classifier, IMAGE)
+    plan = SMALL.plan(case, Keys.root(0, case.image_id))
+    next(plan)
+    plan.send(torch.tensor([[0.1, 0.9], [0.9, 0.1]]))
+    assert stop(plan, "seconds").value.explanations == ()
+
+
+def test_a_threshold_rule_decides_what_keeps_the_label():
+    spec = toys.toy_spec(IMAGE, rule=toys.Rule(thresholds=(0.95, 0.3)))
+    classifier = toys.patch_classifier(IMAGE, FAR[0], spec=spec)
+    found = explained(classifier)
+    assert bool((found.explanations[0].mask & box_mask(*FAR[0])).any())
+
+
+# -- the parts ---------------------------------------------------------------------------------
+
+
+def test_children_partition_the_parent():
+    node = rsp.BoxNode(3, 20, 5, 17)
+    count = np.zeros((24, 24), dtype=int)
+    for child in node.split(Keys.root(0, "x")):
+        assert child.area > 0
+        count[child.r0 : child.r1, child.c0 : child.c1] += 1
+    expected = np.zeros_like(count)
+    expected[3:20, 5:17] = 1
+    assert (count == expected).all()
+
+
+def test_a_split_asks_for_14_distinct_visible_sets():
+    scene = toys.toy_image(24)
+    search = rsp.start(Keys.root(1, "x"), 1, 24, 24)[0]
+    search.prepare(min_area=10, max_depth=10)
+    query = rsp.mutants(rsp.Scene(scene, torch.zeros_like(scene)), [search])
+    shown = torch.empty(14, 24, 24)
+    query.weigh(shown)
+    assert len({row.numpy().tobytes() for row in shown}) == 14
+    assert not any(bool(row.all()) or not bool(row.any()) for row in shown)
+
+
+def slow_iteration(decides, keys, side, *, min_area=10, depth=10):  # noqa: C901 -- as written
+    """One iteration written from the method's section 3, one question at a time."""
+    score = np.zeros((side, side))
+    job = [("R", 0, (0, side, 0, side))]
+    while True:
+        last = None
+        for index, (path, level, (r0, r1, c0, c1)) in enumerate(job):
+            height, width = r1 - r0, c1 - c0
+            if height < 2 or width < 2 or height * width < min_area or level >= depth:
+                break
+            down, right = keys.child(path).below(height - 1, width - 1)
+            r, c = r0 + 1 + down, c0 + 1 + right
+            kids = [(r0, r, c0, c), (r0, r, c, c1), (r, r1, c0, c), (r, r1, c, c1)]
+            held = [box for j, (_, _, box) in enumerate(job) if j != index]
+            last = []
+            for size in (1, 2, 3):
+                for chosen in combinations(range(4), size):
+                    mask = np.zeros((side, side), dtype=bool)
+                    for a, b, d, e in held + [kids[k] for k in chosen]:
+                        mask[a:b, d:e] = True
+                    if decides(mask):
+                        for k in chosen:
+                            a, b, d, e = kids[k]
+                            score[a:b, d:e] += 1 / size
+                        active = [(f"{path}:{k}", level + 1, kids[k]) for k in chosen]
+                        last.append((int(mask.sum()), active))
+        if not last:
+            return score
+        job = min(last, key=lambda entry: entry[0])[1]
+
+
+def test_the_map_equals_a_slow_twin_written_from_the_method():
+    side = SIDE
+    patches = [box_mask(*patch).numpy() for patch in FAR[:2]]
+
+    def decides(mask):
+        return any((mask & patch).sum() >= 0.99 * patch.sum() for patch in patches)
+
+    found = explained(toys.any_classifier(IMAGE, FAR[:2]))
+    case = toys.toy_case(toys.any_classifier(IMAGE, FAR[:2]), IMAGE)
+    root = Keys.root(0, case.image_id)
+    product = np.ones((side, side))
+    for i in range(SMALL.iterations):
+        product *= 1 + slow_iteration(decides, root.child("split", i), side)
+    np.testing.assert_allclose(found.saliency.numpy(), product / product.max(), rtol=1e-6)
+
+
+def test_rasterising_equals_painting_box_by_box():
+    rng = np.random.default_rng(3)
+    boxes, rewards, painted = [], [], np.zeros((20, 30), dtype=int)
+    for _ in range(40):
+        r0, c0 = rng.integers(0, 19), rng.integers(0, 29)
+        r1, c1 = rng.integers(r0 + 1, 21), rng.integers(c0 + 1, 31)
+        reward = int(rng.integers(1, 7))
+        boxes.append((int(r0), int(r1), int(c0), int(c1)))
+        rewards.append(reward)
+        painted[r0:r1, c0:c1] += reward
+    assert (rsp.rasterise(boxes, rewards, 20, 30) == painted).all()
+
+
+def test_radii_are_the_published_ones():
+    assert probe_radii(25, 0.2, 4) == (25, 30, 36, 43)
+
+
+def test_radii_grow_on_small_pictures():
+    assert probe_radii(1, 0.2, 4) == (1, 2, 3, 4)
+
+
+def test_ties_of_the_ranking_go_to_the_larger_index():
+    rank = ranking(torch.tensor([[0.5, 1.0], [1.0, 0.5]]))
+    assert rank.tolist() == [[3, 1], [0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("iterations", 0, "from 1 to 1000"),
+        ("tau", 2.5, "from 0 to 2"),
+        ("overlap", -0.1, "from 0 to 1"),
+        ("merge", "mean", "one of multiplicative, additive"),
+        ("chunk", "1.5", "an integer"),
+    ],
+)
+def test_a_parameter_out_of_range_is_refused_by_name(field, value, allowed):
+    with pytest.raises(InvalidInputError, match=f"{field} must be .*{allowed}"):
+        make_explainer("multirex", {field: value})
