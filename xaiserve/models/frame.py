@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float32
 from PIL import Image as PillowImage
 
 from xaiserve.models.spec import ModelSpec, Resample
@@ -19,6 +20,9 @@ FILTERS = {
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels, end exclusive."""
+
+OriginalRegion = Bool[torch.Tensor, "original_h original_w"]
+OriginalSaliency = Float32[torch.Tensor, "original_h original_w"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ class Frame:
         box = (self.left, self.top, self.left + self.width, self.top + self.height)
         return scaled.crop(box)
 
-    def region(self, mask: Region) -> Region:
+    def region(self, mask: OriginalRegion) -> Region:
         """Carry a ground-truth mask of the original size to the model's, nearest neighbour."""
         picture = PillowImage.fromarray(mask.numpy().astype(np.uint8))
         return torch.from_numpy(np.array(self.apply(picture, "nearest")) > 0)
@@ -91,15 +95,17 @@ class Frame:
             min(max(y1 * self.scale_y - self.top, 0.0), self.height),
         )
 
-    def to_original(self, saliency: Saliency) -> Saliency:
+    def to_original(self, saliency: Saliency) -> OriginalSaliency:
         """Carry a map back to the original pixels, bilinear; 0 where the crop removed them."""
         return self._back(saliency.numpy(), "bilinear")
 
-    def mask_to_original(self, mask: Region) -> Region:
+    def mask_to_original(self, mask: Region) -> OriginalRegion:
         """Carry a mask back to the original pixels, nearest neighbour."""
         return self._back(mask.numpy().astype(np.float32), "nearest") > 0.5  # noqa: PLR2004
 
-    def _back(self, values: "np.typing.NDArray[np.float32]", resample: Resample) -> Saliency:
+    def _back(
+        self, values: "np.typing.NDArray[np.float32]", resample: Resample
+    ) -> OriginalSaliency:
         whole = PillowImage.new("F", (self.scaled_width, self.scaled_height))
         whole.paste(PillowImage.fromarray(values.astype(np.float32)), (self.left, self.top))
         back = whole.resize((self.original_width, self.original_height), FILTERS[resample])
