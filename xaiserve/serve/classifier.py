@@ -1,0 +1,206 @@
+"""`ClassifierServer`: what one classifier replica does, free of HTTP and of Ray."""
+
+import asyncio
+import dataclasses
+from concurrent.futures import CancelledError
+from typing import TypeVar
+
+from xaiserve.api import load_case, scores_plan, start
+from xaiserve.errors import ModelUnavailableError, NoExplanationError
+from xaiserve.explainers.base import Explanation
+from xaiserve.models.classifier import Classifier
+from xaiserve.perturb.case import Case
+from xaiserve.perturb.engine import Engine
+from xaiserve.perturb.plan import QueryPlan
+from xaiserve.perturb.ticket import Limits, Ticket
+from xaiserve.serve import answers
+from xaiserve.serve.admission import Places
+from xaiserve.serve.config import Queue
+from xaiserve.serve.requests import ExplainRequest, PredictRequest, Upload
+from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
+from xaiserve.storage.pictures import PictureLimits
+from xaiserve.types import Scores
+
+T = TypeVar("T")
+
+
+class ClassifierServer:
+    """Serve one model: every request becomes a plan on one engine.
+
+    All methods belong to one event loop. A request that is cancelled, because its client has gone
+    say, stops its plan within one batch.
+
+    Parameters
+    ----------
+    classifier
+        The model; only the engine's thread calls it.
+    queue
+        Places for explanations and predicts.
+    limits
+        What is refused of a picture before it is decoded.
+    draw
+        Makes the overlay.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        queue: Queue,
+        limits: PictureLimits,
+        draw: answers.Draw,
+    ) -> None:
+        self._classifier = classifier
+        self._engine = Engine(classifier)
+        self._limits = limits
+        self._draw = draw
+        self._explanations = Places(
+            "explanations",
+            running=queue.running,
+            waiting=queue.waiting,
+            retry_after_s=queue.retry_after_s,
+        )
+        self._predicts = Places(
+            "predicts", running=queue.predicts, waiting=0, retry_after_s=queue.retry_after_s
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """Plans on the engine: what an autoscaler may look at."""
+        return self._engine.in_flight
+
+    def close(self) -> None:
+        """Cancel what is in flight and end the engine; safe to call twice."""
+        self._engine.close()
+
+    async def card(self) -> ModelBody:
+        """Describe the model."""
+        model, spec = self._classifier, self._classifier.spec
+        return ModelBody(
+            name=model.name,
+            ready=True,
+            digest=model.digest,
+            height=spec.height,
+            width=spec.width,
+            channels=spec.channels,
+            activation=spec.activation,
+            thresholds=list(spec.rule.thresholds),
+            labels=list(spec.labels),
+            device=str(model.device),
+            batch_rows=model.batch_rows,
+        )
+
+    async def check(self) -> None:
+        """Score one grey picture the way requests do; raise what is wrong."""
+        spec = self._classifier.spec
+        grey = spec.neutral.expand(spec.channels, spec.height, spec.width).contiguous()
+        await self._run(scores_plan(grey))
+
+    async def predict(self, request: PredictRequest) -> PredictBody:
+        """Score one picture.
+
+        Raises
+        ------
+        InvalidInputError
+            The picture is wrong or over a limit.
+        CapacityError
+            Too many predicts are in flight.
+        """
+        async with self._predicts.place():
+            case = await self._load(request.upload, target=0)
+            scores = await self._run(scores_plan(case.image))
+        spec = self._classifier.spec
+        return PredictBody(
+            model=self._classifier.name,
+            model_digest=self._classifier.digest,
+            image_id=case.image_id,
+            decided=answers.decided_classes(scores, spec),
+            scores=answers.top_scores(scores, spec, request.top),
+            notes=list(case.notes),
+        )
+
+    async def explain(self, request: ExplainRequest) -> ExplainBody:
+        """Explain one picture; a spent budget gives what was found, marked incomplete.
+
+        Raises
+        ------
+        InvalidInputError
+            The picture or the target is wrong, or the method needs gradients the model lacks.
+        QueryBudgetError
+            The budget was spent before anything was found.
+        CapacityError
+            No place came free within the budget.
+        """
+        seconds = request.limits.max_seconds
+        async with self._explanations.place(patience_s=seconds) as waited_s:
+            index = self._classifier.spec.class_index(request.target or 0)
+            case = await self._load(request.upload, target=index)
+            scores = await self._run(scores_plan(case.image))
+            if request.target is None:
+                case = dataclasses.replace(case, target=int(scores[0].argmax()))
+            ticket = await asyncio.to_thread(self._start, request, case, waited_s)
+            body = answers.Answer(
+                classifier=self._classifier,
+                request=request,
+                case=case,
+                scores=scores,
+                waited_s=waited_s,
+                limits=self._limits,
+                draw=self._draw,
+            )
+            try:
+                explanation = await finished(ticket)
+            except NoExplanationError as error:
+                return body.none(str(error), ticket.cost)
+            return await asyncio.to_thread(body.explained, explanation, ticket.cost)
+
+    async def _load(self, upload: Upload, target: int) -> Case:
+        return await asyncio.to_thread(
+            load_case,
+            upload.data,
+            self._classifier,
+            # Given always: finding the top class belongs to the engine's thread, not to this one.
+            target,
+            name=upload.name,
+            limits=self._limits,
+            value_range=upload.value_range,
+        )
+
+    def _start(self, request: ExplainRequest, case: Case, waited_s: float) -> Ticket[Explanation]:
+        limits = request.limits
+        if limits.max_seconds is not None and waited_s:
+            left = max(limits.max_seconds - waited_s, 1e-3)
+            limits = Limits(max_inputs=limits.max_inputs, max_seconds=left)
+        return start(
+            self._engine,
+            request.explainer,
+            case,
+            seed=request.seed,
+            limits=limits,
+            interactive=True,
+        )
+
+    async def _run(self, plan: QueryPlan[Scores]) -> Scores:
+        return await finished(self._engine.submit(plan, interactive=True))
+
+
+async def finished(ticket: Ticket[T]) -> T:
+    """Wait for a ticket without a thread; cancelling the wait cancels the plan.
+
+    Raises
+    ------
+    ModelUnavailableError
+        The engine was closed meanwhile.
+    """
+    # Not `asyncio.wrap_future`: its cancellation would reach into the future that the engine's
+    # thread is about to resolve.
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    ticket.future.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
+    try:
+        await done.wait()
+        return ticket.result()
+    except asyncio.CancelledError:
+        ticket.cancel()
+        raise
+    except CancelledError:
+        raise ModelUnavailableError("the replica is shutting down") from None

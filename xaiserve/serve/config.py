@@ -1,0 +1,176 @@
+"""What a service is told: models, limits, address; from YAML or a deployment's ``args``."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import yaml  # type: ignore[import-untyped]
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from xaiserve.errors import InvalidInputError
+from xaiserve.models.sources import Format
+from xaiserve.storage.pictures import PictureLimits
+
+MULTIPART_BYTES: Final = 64 << 10
+"""What a form may hold besides the picture: boundaries and part headers."""
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(_Settings):
+    """Where one model comes from and what each of its replicas gets."""
+
+    source: Annotated[str, Field(min_length=1)]
+    """Folder, file, hub id, ``embedded`` or ``package.module:factory``."""
+
+    file_format: Format | None = None
+    device: str = "cpu"
+    trust_code: bool = False
+    batch_rows: Annotated[int, Field(ge=1)] | None = None
+    overrides: dict[str, Any] = {}  # Any: JSON
+    """Keys of ``xaiserve.json`` that complete or replace what the model's files state."""
+
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads of the model; as many as ``cpus`` when none."""
+
+    replicas: Annotated[int, Field(ge=1)] = 1
+    cpus: Annotated[float, Field(ge=0)] = 1
+    gpus: Annotated[float, Field(ge=0)] = 0
+
+    @property
+    def thread_count(self) -> int:
+        return self.threads or max(1, int(self.cpus))
+
+
+class Uploads(_Settings):
+    """What is refused before it is decoded; the body's size, while it is still arriving."""
+
+    max_bytes: Annotated[int, Field(ge=1)] = 32 << 20
+    max_side: Annotated[int, Field(ge=1)] = 20_000
+    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+
+    @property
+    def limits(self) -> PictureLimits:
+        return PictureLimits(
+            max_bytes=self.max_bytes, max_side=self.max_side, max_pixels=self.max_pixels
+        )
+
+
+class Budget(_Settings):
+    """What one explanation may spend: what it gets unasked, and the most it may ask for."""
+
+    seconds: Annotated[float, Field(gt=0)] = 30
+    max_seconds: Annotated[float, Field(gt=0)] = 300
+    inputs: Annotated[int, Field(ge=1)] | None = None
+    max_inputs: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _default_is_allowed(self) -> "Budget":
+        if self.seconds > self.max_seconds:
+            raise ValueError(f"seconds must be at most max_seconds, {self.max_seconds:g}")
+        if self.max_inputs is not None and (self.inputs or 0) > self.max_inputs:
+            raise ValueError(f"inputs must be at most max_inputs, {self.max_inputs}")
+        return self
+
+
+class Queue(_Settings):
+    """How many explanations one replica works on at a time, and how many may wait for it."""
+
+    running: Annotated[int, Field(ge=1)] = 8
+    waiting: Annotated[int, Field(ge=0)] = 32
+    predicts: Annotated[int, Field(ge=1)] = 64
+    """Predicts in flight; they do not wait behind explanations."""
+
+    retry_after_s: Annotated[float, Field(gt=0)] = 5
+
+
+class ServiceConfig(_Settings):
+    """A whole service."""
+
+    models: Annotated[dict[ModelName, ModelSettings], Field(min_length=1)]
+    uploads: Uploads = Uploads()
+    budget: Budget = Budget()
+    queue: Queue = Queue()
+    ingress_replicas: Annotated[int, Field(ge=1)] = 1
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _short_form(cls, models: object) -> object:
+        """Let ``NAME: DIR`` stand for ``NAME: {source: DIR}``."""
+        if not isinstance(models, dict):
+            return models
+        return {
+            name: {"source": given} if isinstance(given, str) else given
+            for name, given in models.items()
+        }
+
+    @property
+    def cpus(self) -> float:
+        """Logical CPUs that all replicas ask for together."""
+        return sum(model.replicas * model.cpus for model in self.models.values())
+
+
+def make_config(given: dict[str, Any]) -> ServiceConfig:  # Any: what YAML holds
+    """Check a service's settings.
+
+    Raises
+    ------
+    InvalidInputError
+        For the first setting that is unknown or out of range, naming it.
+    """
+    try:
+        return ServiceConfig.model_validate(given)
+    except ValidationError as error:
+        raise InvalidInputError(f"service configuration: {sentence(error.errors()[0])}") from error
+
+
+def read_config(path: Path) -> dict[str, Any]:  # Any: what YAML holds
+    """Read the settings in a YAML file, unchecked, so that a command line may add to them.
+
+    Raises
+    ------
+    InvalidInputError
+        The file cannot be read, or is not a YAML mapping.
+    """
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInputError(f"config {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"config {path} is not YAML: {error}") from error
+    if not isinstance(given, dict):
+        raise InvalidInputError(f"config {path} must be a mapping, got {type(given).__name__}")
+    return given
+
+
+def sentence(error: Any) -> str:  # Any: pydantic's ErrorDetails, and FastAPI's, which is a dict
+    """Say what is wrong with one field: its name, the rule and the value."""
+    field = ".".join(str(part) for part in error["loc"] if part not in {"query", "body"})
+    told = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] in {"missing", "extra_forbidden"}:
+        word = "is missing" if error["type"] == "missing" else "is not a known setting"
+        return f"{field} {word}"
+    return f"{field or 'settings'}: {told[:1].lower()}{told[1:]}, got {error['input']!r}"
+
+
+def prepare_environment() -> None:
+    """Set what Ray reads from the environment when it starts; what is set already stays.
+
+    No usage reports leave the machine, and a replica without GPUs does not hide them from others.
+    """
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"):
+        os.environ.setdefault(name, "0")  # noqa: TID251 -- this module is where it may be

@@ -1,0 +1,147 @@
+"""Errors as RFC 9457 problem details: the one table from the error tree to HTTP statuses."""
+
+import logging
+import math
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from xaiserve.errors import (
+    CapacityError,
+    ClassifierFaultError,
+    ConflictError,
+    InvalidInputError,
+    ModelUnavailableError,
+    NotFoundError,
+    QueryBudgetError,
+    StoreUnavailableError,
+    TooLargeError,
+    UnsupportedMediaError,
+    XaiServeError,
+)
+from xaiserve.serve.config import sentence
+
+_log = logging.getLogger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:xaiserve:problem:"
+
+UNAVAILABLE_RETRY_S: Final = 5.0
+"""What a client is told to wait for a model whose replica is being replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: status, last part of the type URI, title."""
+
+    status: int
+    slug: str
+    title: str
+
+
+KINDS: Final[Mapping[type[Exception], Kind]] = {
+    TooLargeError: Kind(413, "too-large", "The picture is over a limit"),
+    UnsupportedMediaError: Kind(415, "unsupported-media", "The bytes are no picture we read"),
+    InvalidInputError: Kind(422, "invalid-input", "The request is wrong"),
+    NotFoundError: Kind(404, "not-found", "It does not exist"),
+    ConflictError: Kind(409, "conflict", "Something else is there already"),
+    QueryBudgetError: Kind(429, "budget-spent", "The budget is spent and nothing was found"),
+    CapacityError: Kind(429, "full", "The service is full"),
+    ModelUnavailableError: Kind(503, "model-unavailable", "The model is not available"),
+    StoreUnavailableError: Kind(503, "store-unavailable", "The store is not available"),
+}
+"""The nearest ancestor of an error's class counts. `NoExplanationError` is not here: it is an
+answer, 200 with outcome ``none``."""
+
+FAULT: Final = Kind(500, "internal", "Something failed on our side")
+MODEL_FAULT: Final = Kind(500, "model-fault", "The model failed on this picture")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One problem, plain data: it crosses processes as it is."""
+
+    kind: Kind
+    detail: str
+    instance: str | None = None
+    retry_after_s: float | None = None
+
+    @property
+    def body(self) -> dict[str, Any]:  # Any: JSON
+        """The members that RFC 9457 names."""
+        members = {
+            "type": TYPE_PREFIX + self.kind.slug,
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail,
+        }
+        return members | ({"instance": self.instance} if self.instance else {})
+
+    @property
+    def response(self) -> JSONResponse:
+        wait = self.retry_after_s
+        headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
+        return JSONResponse(self.body, self.kind.status, headers, MEDIA_TYPE)
+
+
+class ProblemError(Exception):
+    """A problem that another process found; carries it to the response."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+def problem_of(error: Exception) -> Problem:
+    """Turn any error into a problem; what is not the caller's is logged and not shown."""
+    if isinstance(error, ProblemError):
+        return error.problem
+    kind = next((KINDS[base] for base in type(error).__mro__ if base in KINDS), None)
+    if kind is None:
+        return _fault(error)
+    wait = UNAVAILABLE_RETRY_S if kind.status == 503 else None  # noqa: PLR2004
+    if isinstance(error, CapacityError):
+        wait = error.retry_after_s
+    return Problem(kind=kind, detail=str(error), retry_after_s=wait)
+
+
+def _fault(error: Exception) -> Problem:
+    reference = uuid.uuid4().urn
+    _log.error("failure %s", reference, exc_info=error)
+    kind = MODEL_FAULT if isinstance(error, ClassifierFaultError) else FAULT
+    return Problem(
+        kind=kind, detail=f"the log holds the cause under {reference}", instance=reference
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of ``app`` with a problem."""
+    for kind in (XaiServeError, ProblemError, Exception):
+        app.add_exception_handler(kind, _answer)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+
+
+async def _answer(_: Request, error: Exception) -> JSONResponse:
+    return problem_of(error).response
+
+
+async def _answer_invalid(_: Request, error: Exception) -> JSONResponse:
+    first = cast("RequestValidationError", error).errors()[0]
+    return problem_of(InvalidInputError(sentence(first))).response
+
+
+async def _answer_http(request: Request, error: Exception) -> JSONResponse:
+    """Turn what the router itself says (no such path, method not allowed) into a problem."""
+    said = cast("HTTPException", error)
+    slug = {404: "no-such-path", 405: "method-not-allowed"}.get(said.status_code, "http")
+    kind = Kind(said.status_code, slug, str(said.detail))
+    response = Problem(kind=kind, detail=f"{request.method} {request.url.path}").response
+    response.headers.update(said.headers or {})
+    return response

@@ -1,0 +1,76 @@
+"""What the routes ask of a classifier, free of HTTP and of Ray."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from xaiserve.explainers.base import Explainer
+from xaiserve.perturb.ticket import Limits
+from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
+
+FrameName = Literal["model", "original"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A picture as it came, undecoded: decoding happens once, where the model's size is known.
+
+    Parameters
+    ----------
+    data
+        The file's bytes.
+    name
+        The client's name for it; only for people.
+    value_range
+        What becomes 0 and 1 in 16-bit and float grey; the file type's range when none.
+    """
+
+    data: bytes
+    name: str = ""
+    value_range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictRequest:
+    """Score one picture and name the ``top`` classes."""
+
+    upload: Upload
+    top: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainRequest:
+    """Explain one picture.
+
+    Parameters
+    ----------
+    target
+        Class index or label; the class ranked first when none.
+    limits
+        What the method may spend; time spent waiting for a place counts.
+    frame
+        The pixels that masks and saliency refer to: the model's input or the original picture.
+    overlay, saliency
+        What to send besides masks: a picture of the result, the whole map.
+    """
+
+    upload: Upload
+    explainer: Explainer
+    target: str | None = None
+    seed: int = 0
+    limits: Limits
+    frame: FrameName = "model"
+    overlay: bool = True
+    saliency: bool = False
+
+
+@runtime_checkable
+class ClassifierPort(Protocol):
+    """One model as the routes see it: `ClassifierServer` here, or a handle to its replicas."""
+
+    async def card(self) -> ModelBody:
+        """Describe the model; an answer means that it is ready."""
+        ...
+
+    async def predict(self, request: PredictRequest) -> PredictBody: ...
+
+    async def explain(self, request: ExplainRequest) -> ExplainBody: ...

@@ -1,0 +1,201 @@
+"""The bodies of the HTTP interface."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Size = Annotated[list[int], Field(min_length=2, max_length=2)]
+
+
+class Body(BaseModel):
+    """Base of all bodies: closed, so that a misspelt field is an error in the server's tests."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClassBody(Body):
+    """One class of a model."""
+
+    index: int
+    label: str
+
+
+class ScoreBody(ClassBody):
+    """One class and the score of the picture for it."""
+
+    score: float
+
+
+class CostBody(Body):
+    """What the method has spent; the one input that scores the whole picture is not in it."""
+
+    model_inputs: int
+    repeated_questions: int
+    batches: int
+    device_seconds: float
+    wall_seconds: float
+    waited_seconds: float = Field(description="Time spent waiting for a place in the queue.")
+
+
+class FrameBody(Body):
+    """Where the pixels of masks and saliency lie.
+
+    A point (x, y) of the upright original is at (x * scaled_width / original_width - left,
+    y * scaled_height / original_height - top) in the model's input.
+    """
+
+    name: Literal["model", "original"]
+    height: int
+    width: int
+    original_height: int
+    original_width: int
+    scaled_height: int
+    scaled_width: int
+    top: int
+    left: int
+
+
+class RleBody(Body):
+    """A mask as COCO's compressed run lengths."""
+
+    size: Size = Field(description="Height and width.")
+    counts: str
+
+
+class SetBody(Body):
+    """A set of pixels that keeps the label when it alone is shown."""
+
+    mask: RleBody
+    area_px: int = Field(description="Pixels of the mask, in the frame of the answer.")
+    area_fraction: float
+    confidence: float = Field(description="The target's score with only these pixels shown.")
+    kind: str
+    selected: bool = Field(description="In the largest family of sets that overlap little.")
+
+
+class PointBody(Body):
+    """One pixel."""
+
+    row: int
+    column: int
+
+
+class SaliencyBody(Body):
+    """The map: a summary, and on request all of it."""
+
+    shape: Size
+    minimum: float
+    maximum: float
+    peak: PointBody = Field(description="The most important pixel, the first of equals.")
+    dtype: Literal["<f4"] | None = None
+    data: str | None = Field(default=None, description="Base64 of the values, row by row.")
+
+
+class OverlayBody(Body):
+    """One picture for people."""
+
+    kind: str
+    media_type: Literal["image/png"] = "image/png"
+    data: str = Field(description="Base64.")
+
+
+class ExplainBody(Body):
+    """The answer to an explain request."""
+
+    outcome: Literal["explained", "none"] = Field(
+        description="``none``: the method has no answer for this picture; ``reason`` says why."
+    )
+    reason: str | None = None
+    complete: bool = Field(description="False when a spent budget ended the search early.")
+    stopped: Literal["inputs", "seconds", "cancelled"] | None = None
+    model: str
+    model_digest: str
+    method: str
+    version: int
+    parameters: dict[str, Any]  # Any: JSON values of the method's own parameters
+    seed: int
+    target: ClassBody
+    image_id: str = Field(description="Sha256 of the file's bytes.")
+    confidence: float = Field(description="The target's score for the whole picture.")
+    scores: list[ScoreBody] = Field(description="The five classes ranked first.")
+    explanations: list[SetBody] = []
+    selected: list[int] = Field(default=[], description="Indices into ``explanations``.")
+    saliency: SaliencyBody | None = None
+    overlays: list[OverlayBody] = []
+    frame: FrameBody
+    cost: CostBody
+    notes: list[str] = Field(default=[], description="What was converted on the way in.")
+
+
+class PredictBody(Body):
+    """The answer to a predict request."""
+
+    model: str
+    model_digest: str
+    image_id: str
+    decided: list[ClassBody] = Field(
+        description="The class ranked first, or every class that reaches its threshold."
+    )
+    scores: list[ScoreBody] = Field(description="The first classes, best first.")
+    notes: list[str] = []
+
+
+class ModelsBody(Body):
+    """The models served (KServe v1)."""
+
+    models: list[str]
+
+
+class ModelBody(Body):
+    """One model: KServe v1's fields, then ours."""
+
+    name: str
+    ready: bool
+    digest: str
+    height: int
+    width: int
+    channels: int
+    activation: str
+    thresholds: list[float] = Field(description="Empty when the decision is arg-max.")
+    labels: list[str]
+    device: str
+    batch_rows: int
+
+
+class MethodBody(Body):
+    """One method and the JSON Schema of its parameters."""
+
+    name: str
+    version: int
+    about: str
+    needs_gradients: bool
+    parameters: dict[str, Any]  # Any: JSON Schema
+
+
+class MethodsBody(Body):
+    """The methods that can be asked for."""
+
+    methods: list[MethodBody]
+
+
+class HealthBody(Body):
+    """The service runs."""
+
+    status: Literal["ok"] = "ok"
+
+
+class ReadyBody(Body):
+    """Every model answers."""
+
+    ready: Literal[True] = True
+    models: list[str]
+
+
+class ProblemBody(BaseModel):
+    """An error, RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
