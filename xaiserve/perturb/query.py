@@ -90,7 +90,7 @@ class Mix:
     def weigh(self, out: Weights) -> None:
         share = self.keep.to(out.device, out.dtype)
         labels = self.labels.to(out.device).flatten()
-        torch.index_select(share, 1, labels, out=out.view(len(out), -1))
+        torch.index_select(share, 1, labels, out=out.view(len(out), labels.numel()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +118,7 @@ class Boxes:
 
     def __getitem__(self, rows: slice) -> "Boxes":
         start, stop, _ = rows.indices(self.rows)
+        stop = max(start, stop)
         ends = torch.searchsorted(self.row, torch.tensor([start, stop]))
         mine = slice(int(ends[0]), int(ends[1]))
         return replace(self, boxes=self.boxes[mine], row=self.row[mine] - start, rows=stop - start)
