@@ -81,7 +81,7 @@ class Engine:
         self._feeder = threading.Thread(target=self._feed, name="xaiserve-feed", daemon=True)
         self._feeder.start()
 
-    def __enter__(self) -> "Engine":  # noqa: PYI034 -- beartype cannot check Self here  # noqa: PYI034 -- run-time shape checks refuse Self here
+    def __enter__(self) -> "Engine":  # noqa: PYI034 -- run-time shape checks refuse Self
         return self
 
     def __exit__(

@@ -1,0 +1,38 @@
+# make demo    explain generated images on a local Ray cluster: table, Parquet, report.html
+# make test    every check and test
+# make serve   serve the embedded classifier over HTTP until stopped
+#
+# Each sets up what is missing, in $(VENV). Without a GPU, TORCH_INDEX keeps pip from downloading
+# CUDA by the gigabyte:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+PYTHON      ?= python3.11
+VENV        ?= .venv
+TORCH_INDEX ?=
+TORCH       := $(shell sed -n 's/^torch==/torch==/p' requirements.lock)
+BIN         := $(VENV)/bin
+
+.PHONY: setup demo test check serve clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+demo: setup
+	$(BIN)/python jobs/demo.py
+
+serve: setup
+	$(BIN)/xaiserve serve --model embedded=embedded
+
+check: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/check
+
+test: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/test
+
+clean:
+	rm -rf $(VENV) out

@@ -1,0 +1,51 @@
+"""Run one benchmark and print one JSON object about it."""
+
+import argparse
+import json
+import platform
+import shlex
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+import torch
+
+NAMES: Final = {
+    "model-accuracy": "benchmarks.model_accuracy",
+    "multirex-sufficient": "benchmarks.multirex_sufficient",
+    "engine-efficiency": "benchmarks.engine_efficiency",
+    "http-parity": "benchmarks.http_parity",
+    "job-restart": "benchmarks.job_restart",
+}
+
+
+def main() -> int:
+    """Run the named benchmark; exit status 1 when its bar does not hold."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--quick", action="store_true", help="end within 45 s on two cores")
+    parser.add_argument("--json", action="store_true", help="one line, for programs")
+    given = parser.parse_args()
+    measured = import_module(NAMES[given.name]).run(given.quick)
+    report = {
+        "name": given.name,
+        "device": device_name(),
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        **measured,
+    }
+    print(json.dumps(report, indent=None if given.json else 2))
+    return 0 if report["holds"] else 1
+
+
+def device_name() -> str:
+    """Say what the figures were measured on."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.is_file() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {torch.get_num_threads()} cores"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
