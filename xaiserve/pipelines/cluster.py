@@ -17,51 +17,79 @@ _MAX_THREADS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
-    """The workers of a job.
+class Placement:
+    """Where a job runs, and on how much.
 
     Parameters
     ----------
+    address
+        Of a Ray cluster, as `ray.init` takes it; none starts one here for the job.
+    cpus
+        CPUs of this machine that a cluster started here may use, at least 1.
     workers
-        Processes, each with a model of its own.
+        Processes, each with a model of its own; as many as the CPUs allow when none.
     threads
-        Threads of each; Ray reserves as many CPUs.
+        Threads of each; Ray reserves as many CPUs. Chosen by the CPUs when none.
     gpus
-        GPUs that Ray reserves for each; a fraction shares one.
+        GPUs that Ray reserves for each worker; a fraction shares one.
     """
 
-    workers: int
-    threads: int
+    address: str | None = None
+    cpus: int = 1
+    workers: int | None = None
+    threads: int | None = None
     gpus: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.threads < 1:
-            raise InvalidInputError(
-                f"workers and threads must be at least 1, got {self.workers} and {self.threads}"
-            )
+        for name in ("cpus", "workers", "threads"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise InvalidInputError(f"{name} must be at least 1, got {number}")
         if self.gpus < 0:
             raise InvalidInputError(f"gpus must be at least 0, got {self.gpus:g}")
 
-    @classmethod
-    def filling(
-        cls, cpus: int, *, workers: int | None = None, threads: int | None = None, gpus: float = 0.0
-    ) -> "Crew":
-        """Fill so many CPUs; small machines get more workers rather than more threads each.
 
-        Explanations are independent, so that one thread per worker loses nothing to coordination;
-        but each worker holds a model, so that large machines get up to four threads per worker.
-        """
-        threads = threads or max(1, min(_MAX_THREADS, cpus // 8))
-        return cls(workers=workers or max(1, cpus // threads), threads=threads, gpus=gpus)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """The workers that a job gets."""
 
-    @property
-    def cpus(self) -> int:
-        return self.workers * self.threads
+    workers: int
+    threads: int
+    gpus: float
+
+
+def crew_for(placement: Placement, cpus: float, gpus: float) -> Crew:
+    """Find the crew for so many free CPUs and GPUs.
+
+    Explanations are independent, so that one thread per worker loses nothing to coordination; but
+    each worker holds a model, so that large machines get up to four threads per worker.
+
+    Raises
+    ------
+    InvalidInputError
+        Not even one worker fits: Ray would wait without a word for what never comes.
+    """
+    threads = placement.threads or max(1, min(_MAX_THREADS, int(cpus) // 8))
+    fit = int(cpus) // threads
+    if placement.gpus:
+        fit = min(fit, int(gpus / placement.gpus))
+    if not fit:
+        raise InvalidInputError(
+            f"threads and gpus must fit what is free: a worker needs {threads} CPUs and "
+            f"{placement.gpus:g} GPUs, and {cpus:g} and {gpus:g} are free"
+        )
+    return Crew(workers=min(placement.workers or fit, fit), threads=threads, gpus=placement.gpus)
+
+
+def free_crew(placement: Placement) -> Crew:
+    """Find the crew for what the connected cluster has free now; see `crew_for`."""
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    return crew_for(placement, free.get("CPU", 0), free.get("GPU", 0))
 
 
 @contextmanager
-def ray_for(address: str | None, *, cpus: int) -> Iterator[None]:
-    """Join the cluster at ``address``, or start one of ``cpus`` here when none, and leave it again.
+def ray_for(placement: Placement) -> Iterator[None]:
+    """Join the cluster that ``placement`` names, or start one here, and leave it again.
 
     A connection that is there already is used and kept. What was started is ended with all its
     processes.
@@ -69,17 +97,17 @@ def ray_for(address: str | None, *, cpus: int) -> Iterator[None]:
     Raises
     ------
     InvalidInputError
-        No cluster answers at ``address``.
+        No cluster answers at the address.
     """
     if ray.is_initialized():
         yield
         return
     try:
-        _connect(address, cpus)
+        _connect(placement)
     except ConnectionError as error:
         raise InvalidInputError(
-            f"address {address} answers no Ray cluster; start one with 'ray start --head', or "
-            "leave the address out to run here"
+            f"address {placement.address} answers no Ray cluster; start one with "
+            "'ray start --head', or leave the address out to run here"
         ) from error
     try:
         yield
@@ -87,37 +115,16 @@ def ray_for(address: str | None, *, cpus: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def _connect(address: str | None, cpus: int) -> None:
-    if address:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+def _connect(placement: Placement) -> None:
+    if placement.address:
+        ray.init(address=placement.address, log_to_driver=False, logging_level=logging.ERROR)
         return
     ray.init(
         address="local",
-        num_cpus=cpus,
+        # Logical CPUs: more workers than CPUs are the caller's choice, and must not wait for ever.
+        num_cpus=max(placement.cpus, (placement.workers or 1) * (placement.threads or 1)),
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
-
-
-def fitting(crew: Crew) -> Crew:
-    """Reduce ``crew`` to the workers that the connected cluster has CPUs and GPUs for now.
-
-    Ray would wait without a word for what never comes.
-
-    Raises
-    ------
-    InvalidInputError
-        Not even one worker fits.
-    """
-    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
-    fit = int(free.get("CPU", 0) // crew.threads)
-    if crew.gpus:
-        fit = min(fit, int(free.get("GPU", 0) / crew.gpus))
-    if not fit:
-        raise InvalidInputError(
-            f"threads and gpus must fit the cluster: a worker needs {crew.threads} CPUs and "
-            f"{crew.gpus:g} GPUs, and {free.get('CPU', 0):g} and {free.get('GPU', 0):g} are free"
-        )
-    return Crew(workers=min(crew.workers, fit), threads=crew.threads, gpus=crew.gpus)

@@ -73,6 +73,10 @@ class JobConfig:
         """Write the configuration as one JSON object; `from_json` reads it back equal."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
+    def deciding(self) -> dict[str, Any]:  # Any: JSON
+        """Return what decides the result of a task besides image, method and model."""
+        return {"kind": self.kind, "seed": self.seed, "max_inputs": self.max_inputs}
+
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote.

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from typing_extensions import override
+
 from xaiserve.storage.objects import ObjectStore
 
 PROGRESS: Final = "progress.json"
@@ -33,6 +35,9 @@ class Progress:
         Rows scored by the model in this run.
     seconds
         Wall time of this run so far.
+    per_second, model_inputs_per_second
+        Speed since the first part of this run was published, so that starting does not count;
+        None until the second is.
     """
 
     state: State
@@ -42,21 +47,17 @@ class Progress:
     failed: int = 0
     model_inputs: int = 0
     seconds: float = 0.0
-
-    @property
-    def per_second(self) -> float:
-        """Explanations per second in this run; 0 before the first."""
-        return (self.done - self.resumed) / self.seconds if self.seconds else 0.0
+    per_second: float | None = None
+    model_inputs_per_second: float | None = None
 
     @property
     def seconds_left(self) -> float | None:
-        """Time that the rest takes at this speed; None before the first."""
+        """Time that the rest takes at this speed, if there is one."""
         return (self.total - self.done) / self.per_second if self.per_second else None
 
     def to_json(self) -> bytes:
-        """Write all fields and what follows from them."""
-        derived = {"per_second": self.per_second, "seconds_left": self.seconds_left}
-        return json.dumps(dataclasses.asdict(self) | derived).encode()
+        """Write all fields, and the time left."""
+        return json.dumps(dataclasses.asdict(self) | {"seconds_left": self.seconds_left}).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> "Progress":
@@ -64,13 +65,15 @@ class Progress:
         known = {each.name for each in dataclasses.fields(cls)}
         return cls(**{key: value for key, value in json.loads(data).items() if key in known})
 
+    @override
     def __str__(self) -> str:
         told = [f"{self.state}: {self.done}/{self.total} explanations"]
         if self.failed:
             told.append(f"{self.failed} failed")
-        if self.per_second:
+        if self.per_second is not None:
             told.append(f"{self.per_second:.2f}/s")
-            told.append(f"{self.model_inputs / self.seconds:.0f} model inputs/s")
+        if self.model_inputs_per_second is not None:
+            told.append(f"{self.model_inputs_per_second:.0f} model inputs/s")
         if self.state == "running" and self.seconds_left is not None:
             told.append(f"{_duration(self.seconds_left)} left")
         return ", ".join(told)
@@ -113,6 +116,7 @@ class Reporter:
         self._clock = clock
         self._started = clock()
         self._told = self._started - EVERY_S
+        self._first: Progress | None = None
         self._now = Progress(state="running", total=total, done=resumed, resumed=resumed)
 
     def start(self) -> None:
@@ -128,6 +132,7 @@ class Reporter:
             failed=now.failed + failed,
             model_inputs=now.model_inputs + model_inputs,
         )
+        self._measure()
         if self._clock() - self._told >= EVERY_S:
             self._write()
 
@@ -136,6 +141,19 @@ class Reporter:
         self._now = dataclasses.replace(self._now, state=state)
         self._write()
         return self._now
+
+    def _measure(self) -> None:
+        self._now = dataclasses.replace(self._now, seconds=self._clock() - self._started)
+        now, first = self._now, self._first
+        if first is None:
+            self._first = now
+            return
+        seconds = max(now.seconds - first.seconds, 1e-3)
+        self._now = dataclasses.replace(
+            now,
+            per_second=(now.done - first.done) / seconds,
+            model_inputs_per_second=(now.model_inputs - first.model_inputs) / seconds,
+        )
 
     def _write(self) -> None:
         self._told = self._clock()

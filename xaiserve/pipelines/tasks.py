@@ -1,14 +1,15 @@
 """Tasks: one per image row and method, each with an id that says all that decides its result."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from xaiserve.explainers.base import Explainer
+from xaiserve.parameters import parameters_of
 from xaiserve.pipelines.manifest import ImageRow
+from xaiserve.storage.results import digest_of
 
 MAX_TASKS_PER_PART: Final = 32
 PARTS_PER_WORKER: Final = 4
@@ -25,34 +26,30 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Tasks of one method that one worker explains together and publishes as one file."""
+    """Tasks of one method that one worker explains together and publishes as one part."""
 
     method: str
     tasks: tuple[Task, ...]
 
-    @property
-    def part(self) -> str:
-        """Name of the file, from what is in it: the same chunk always writes the same file."""
-        return digest([task.task_id for task in self.tasks])[:16]
+    def to_json(self) -> str:
+        """Write the chunk as text; `from_json` reads it back equal."""
+        return json.dumps(dataclasses.asdict(self))
 
-
-def digest(found: object) -> str:
-    """Sha256 of the canonical JSON of ``found``."""
-    text = json.dumps(found, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def parameters(explainer: Explainer) -> dict[str, Any]:  # Any: JSON
-    """Return all parameters of a method, defaults included, as JSON values."""
-    return dataclasses.asdict(explainer)  # type: ignore[call-overload,no-any-return]
+    @classmethod
+    def from_json(cls, text: str) -> "Chunk":
+        """Read what `to_json` wrote."""
+        found = json.loads(text)
+        tasks = [Task(each["task_id"], ImageRow(**each["row"])) for each in found["tasks"]]
+        return cls(found["method"], tuple(tasks))
 
 
 def describe(explainer: Explainer) -> dict[str, Any]:  # Any: JSON
-    """Return name, version and parameters of a method as JSON values."""
+    """Return name, version and all parameters of a method, defaults included, as JSON values."""
+    parameters = [parameter.name for parameter in parameters_of(type(explainer))]
     return {
         "name": explainer.name,
         "version": explainer.version,
-        "parameters": parameters(explainer),
+        "parameters": {name: getattr(explainer, name) for name in parameters},
     }
 
 
@@ -66,8 +63,8 @@ def make_tasks(
     settings
         What else decides the results: kind of job, model digest, seed and budget, as JSON values.
     """
-    shared = digest([describe(explainer), settings])
-    return tuple(Task(digest([shared, dataclasses.astuple(row)]), row) for row in rows)
+    shared = digest_of([describe(explainer), settings])
+    return tuple(Task(digest_of([shared, dataclasses.astuple(row)]), row) for row in rows)
 
 
 def tasks_per_part(rows: int, workers: int) -> int:

@@ -1,0 +1,52 @@
+"""The ``explain`` job: one row with an explanation per image and method."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from typing_extensions import override
+
+from xaiserve.explainers.base import Explainer, Explanation
+from xaiserve.perturb.case import Case
+from xaiserve.pipelines.cluster import Placement
+from xaiserve.pipelines.config import JobConfig
+from xaiserve.pipelines.dataset import plan_job, run_job
+from xaiserve.pipelines.progress import Progress
+from xaiserve.pipelines.tasks import Task
+from xaiserve.pipelines.totals import Totals, read_totals
+from xaiserve.pipelines.work import Finisher, result_type
+from xaiserve.storage.opening import open_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(JobConfig):
+    """See `JobConfig`."""
+
+    kind: ClassVar[str] = "explain"
+
+
+@dataclass(frozen=True, slots=True)
+class AsItIs(Finisher):
+    """Store explanations as the methods return them."""
+
+    @override
+    def result_type(self, explainer: Explainer) -> type[Explanation]:
+        return result_type(explainer)
+
+    @override
+    def finish(self, task: Task, case: Case, explanation: Explanation) -> Explanation:
+        return explanation
+
+
+def run(
+    config: Config, placement: Placement, tell: Callable[[Progress], None] = lambda _: None
+) -> Totals:
+    """Explain a data set; running again after a stop goes on where it was.
+
+    Raises
+    ------
+    XaiServeError
+        See `plan_job` and `run_job`.
+    """
+    run_job(plan_job(config, AsItIs()), placement, tell)
+    return read_totals(open_store(config.out))

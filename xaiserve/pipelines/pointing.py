@@ -1,0 +1,135 @@
+"""Does an explanation point at the ground truth? Scores of one task, and of the blind methods."""
+
+import dataclasses
+from dataclasses import dataclass, make_dataclass
+from functools import cache
+from typing import Any, get_type_hints
+
+import numpy as np
+import torch
+from typing_extensions import override
+
+from xaiserve.errors import InvalidInputError
+from xaiserve.explainers.base import Explainer, Explanation
+from xaiserve.metrics.pointing_game import EnergyPointingGame, PointingGame
+from xaiserve.perturb.case import Case
+from xaiserve.pipelines.tasks import Task
+from xaiserve.pipelines.work import Finisher, read_image, result_type
+from xaiserve.storage.pictures import decode
+from xaiserve.types import Region
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PointingScores:
+    """Columns that the pointing game adds to a row; a missing value has a reason.
+
+    Parameters
+    ----------
+    mask_uri
+        Where the ground truth was read.
+    region
+        The ground truth at the model's size; empty where the crop removed it.
+    pointing_game, energy
+        Of this explanation; see `PointingGame` and `EnergyPointingGame`.
+    pointing_game_chance, pointing_game_centre, energy_chance, energy_centre
+        Of the blind methods on the same region.
+    """
+
+    mask_uri: str
+    region: Region
+    tolerance_px: float
+    pointing_game: float | None
+    pointing_game_reason: str
+    pointing_game_chance: float | None
+    pointing_game_centre: float | None
+    energy: float | None
+    energy_reason: str
+    energy_chance: float | None
+    energy_centre: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PointingFinisher(Finisher):
+    """Score every explanation against the mask of its row."""
+
+    tolerance_px: float = 15.0
+
+    @override
+    def result_type(self, explainer: Explainer) -> type[Explanation]:
+        return pointed(result_type(explainer))
+
+    @override
+    def finish(self, task: Task, case: Case, explanation: Explanation) -> Explanation:
+        region = read_region(task.row.mask, case)
+        scores = self.score(task.row.mask or "", region, explanation)
+        found: Explanation = pointed(type(explanation))(**_values(explanation), **_values(scores))
+        return found
+
+    def score(self, mask_uri: str, region: Region, explanation: Explanation) -> PointingScores:
+        """Score one explanation, and the blind methods beside it."""
+        game, energy = PointingGame(tolerance_px=self.tolerance_px), EnergyPointingGame()
+        hit, share = (
+            game.score(explanation.saliency, region),
+            energy.score(explanation.saliency, region),
+        )
+        return PointingScores(
+            mask_uri=mask_uri,
+            region=region,
+            tolerance_px=self.tolerance_px,
+            pointing_game=hit.value,
+            pointing_game_reason=hit.reason,
+            pointing_game_chance=game.chance(region).value,
+            pointing_game_centre=game.centre(region).value,
+            energy=share.value,
+            energy_reason=share.reason,
+            energy_chance=energy.chance(region).value,
+            energy_centre=energy.centre(region).value,
+        )
+
+
+def pointed(owner: type[Explanation]) -> type[Explanation]:
+    """Return the explanation's dataclass with the columns of `PointingScores` added."""
+    key: Any = owner  # mypy takes a class to be unhashable because its instances are
+    found: type[Explanation] = _pointed(key)
+    return found
+
+
+@cache
+def _pointed(owner: Any) -> Any:
+    hints = get_type_hints(PointingScores)
+    return make_dataclass(
+        f"Pointed{owner.__name__}",
+        [(each.name, hints[each.name]) for each in dataclasses.fields(PointingScores)],
+        bases=(owner,),
+        frozen=True,
+        slots=True,
+        eq=False,
+        kw_only=True,
+    )
+
+
+def read_region(uri: str | None, case: Case) -> Region:
+    """Read a ground-truth mask and carry it through the transform of its image.
+
+    Raises
+    ------
+    InvalidInputError
+        The row names no mask, or it is no picture of the image's size.
+    NotFoundError
+        There is no such file.
+    """
+    if not uri or case.frame is None:
+        raise InvalidInputError(f"mask of row {case.name!r} must name a picture, got nothing")
+    values = np.array(decode(read_image(uri)).image)
+    mask = values.any(axis=2) if values.ndim > 2 else values > 0  # noqa: PLR2004
+    height, width = case.frame.original_height, case.frame.original_width
+    if mask.shape != (height, width):
+        raise InvalidInputError(
+            f"mask {uri} must have the image's size, {width}x{height} px, "
+            f"got {mask.shape[1]}x{mask.shape[0]}"
+        )
+    return case.frame.region(torch.from_numpy(mask))
+
+
+def _values(instance: Any) -> dict[str, Any]:  # Any: a dataclass
+    return {each.name: getattr(instance, each.name) for each in dataclasses.fields(instance)}

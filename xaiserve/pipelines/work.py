@@ -1,0 +1,254 @@
+"""What becomes of a chunk: one row per task, whatever happens to its image. No Ray here."""
+
+import dataclasses
+import datetime as dt
+import json
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import chain
+from typing import Any, Final, Protocol, get_args, get_type_hints, runtime_checkable
+
+import torch
+
+from xaiserve.api import load_case, outcomes, scores_plan
+from xaiserve.errors import (
+    InvalidInputError,
+    NoExplanationError,
+    NotFoundError,
+    StoreUnavailableError,
+)
+from xaiserve.explainers.base import Explainer, Explanation
+from xaiserve.perturb.case import Case
+from xaiserve.perturb.engine import Engine
+from xaiserve.perturb.ticket import Cost, Limits
+from xaiserve.pipelines.tasks import Task, describe
+from xaiserve.storage.opening import is_s3, read_uri
+from xaiserve.storage.records import Status, TaskRow
+from xaiserve.storage.results import digest_of
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Finisher(Protocol):
+    """What a pipeline makes of an explanation: the result that is stored."""
+
+    def result_type(self, explainer: Explainer) -> type[Explanation]:
+        """Return the dataclass of the results of a method."""
+        ...
+
+    def finish(self, task: Task, case: Case, explanation: Explanation) -> Explanation:
+        """Make a result of an explanation; an `InvalidInputError` becomes the row's error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One task's row, and its result if there is one."""
+
+    row: TaskRow
+    result: Explanation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A task whose image has been read, and the model's scores for it, (k,)."""
+
+    task: Task
+    case: Case
+    scores: torch.Tensor
+
+
+def result_type(explainer: Explainer | type[Explainer]) -> type[Explanation]:
+    """Find what a method returns, from its annotation."""
+    method = getattr(explainer, "attribute", None) or getattr(explainer, "plan", None)
+    found: type[Explanation] = get_args(get_type_hints(method)["return"])[2]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A method on an engine, with all that its rows repeat.
+
+    Parameters
+    ----------
+    explainer
+        The method.
+    engine
+        Holds the model.
+    finisher
+        Makes the stored result of every explanation.
+    seed
+        As in `api.outcomes`.
+    max_inputs
+        Model inputs that one explanation may cost.
+    now
+        The time, with a zone.
+    """
+
+    explainer: Explainer
+    engine: Engine
+    finisher: Finisher
+    seed: int = 0
+    max_inputs: int | None = None
+    now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
+
+    def explain(self, tasks: Sequence[Task]) -> list[Finished]:
+        """Explain ``tasks``, many in flight, and return one result per task, in order.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The images' bucket cannot be reached: no image's fault, so no row.
+        """
+        found = {finished.row.task_id: finished for finished in self._explain(tasks)}
+        return [found[task.task_id] for task in tasks]
+
+    def _explain(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+        loaded: deque[_Loaded] = deque()
+        refused: list[Finished] = []
+        fresh = self._cases(tasks, loaded, refused)
+        limits = Limits(max_inputs=self.max_inputs)
+        done = False
+        while not done:
+            cases = chain([each.case for each in loaded], fresh)
+            try:
+                for outcome in outcomes(
+                    self.explainer, self.engine, cases, seed=self.seed, limits=limits
+                ):
+                    yield self._finished(
+                        loaded.popleft(), outcome.cost, outcome.explanation, outcome.error
+                    )
+                done = True
+            except StoreUnavailableError:
+                raise
+            except Exception as error:
+                # A bug in the method, met by the case whose turn it was: its row, and the others
+                # start anew.
+                if not loaded:
+                    raise
+                faulty = loaded.popleft()
+                _LOG.exception("%s failed on image %s", self.explainer.name, faulty.case.image_id)
+                yield self._finished(faulty, Cost(), None, error)
+        yield from refused
+
+    def _cases(
+        self, tasks: Sequence[Task], loaded: deque[_Loaded], refused: list[Finished]
+    ) -> Iterator[Case]:
+        """Read images as they are wanted; those that cannot be read are told in ``refused``."""
+        for task in tasks:
+            try:
+                each = self._load(task)
+            except (InvalidInputError, NotFoundError) as error:
+                refused.append(Finished(self._row(task, "invalid_image", error)))
+                continue
+            try:
+                loaded.append(self._aimed(each))
+            except InvalidInputError as error:
+                row = self._row(task, "error", error, image_sha256=each.case.image_id)
+                refused.append(Finished(row))
+                continue
+            yield loaded[-1].case
+
+    def _load(self, task: Task) -> _Loaded:
+        model = self.engine.classifier
+        # Aiming at class 0 for now: the engine finds the top class, and its score with it.
+        case = load_case(read_image(task.row.uri), model, 0, name=task.row.row_id)
+        scores = self.engine.submit(scores_plan(case.image), about=task.row.row_id).result()
+        return _Loaded(task, case, scores[0])
+
+    def _aimed(self, loaded: _Loaded) -> _Loaded:
+        wanted, spec = loaded.task.row.target, self.engine.classifier.spec
+        target = int(loaded.scores.argmax()) if wanted is None else spec.class_index(wanted)
+        return dataclasses.replace(loaded, case=dataclasses.replace(loaded.case, target=target))
+
+    def _finished(
+        self,
+        loaded: _Loaded,
+        cost: Cost,
+        explanation: Explanation | None,
+        error: Exception | None,
+    ) -> Finished:
+        task, case = loaded.task, loaded.case
+        result = None
+        try:
+            if explanation is not None:
+                result = self.finisher.finish(task, case, explanation)
+        except (InvalidInputError, NotFoundError) as fault:
+            error = fault
+        row = self._row(
+            task,
+            _status(error),
+            error,
+            image_sha256=case.image_id,
+            target=case.target,
+            target_label=self.engine.classifier.spec.labels[case.target],
+            confidence=float(loaded.scores[case.target]),
+            model_inputs=cost.model_inputs + 1,
+            repeated_questions=cost.repeated_questions,
+            device_seconds=cost.device_seconds,
+            wall_seconds=cost.wall_seconds,
+            frame=case.frame,
+        )
+        return Finished(row, result)
+
+    def _row(self, task: Task, status: Status, error: Exception | None, **found: Any) -> TaskRow:
+        model, method = self.engine.classifier, describe(self.explainer)
+        image = found.pop("image_sha256", "")
+        return TaskRow(
+            task_id=task.task_id,
+            row_id=task.row.row_id,
+            result_id=digest_of(
+                [image, found.get("target"), model.digest, method, self.seed, self.max_inputs]
+            ),
+            image_uri=task.row.uri,
+            image_name=task.row.uri.rpartition("/")[2],
+            image_sha256=image,
+            model_name=model.name,
+            model_digest=model.digest,
+            method=self.explainer.name,
+            method_version=self.explainer.version,
+            params_json=json.dumps(method["parameters"], sort_keys=True),
+            seed=self.seed,
+            status=status,
+            error_kind=None if error is None else type(error).__name__,
+            error_text=None if error is None else str(error),
+            height=model.spec.height,
+            width=model.spec.width,
+            xaiserve_version=version("xaiserve"),
+            created_at=self.now(),
+            **found,
+        )
+
+
+def _status(error: Exception | None) -> Status:
+    if error is None:
+        return "ok"
+    return "none" if isinstance(error, NoExplanationError) else "error"
+
+
+def read_image(uri: str) -> bytes:
+    """Read a picture of the input.
+
+    Raises
+    ------
+    InvalidInputError
+        A local file cannot be read: that file's fault. (In a bucket it is the bucket's.)
+    NotFoundError, StoreUnavailableError
+        As `read_uri`.
+    """
+    try:
+        return read_uri(uri)
+    except StoreUnavailableError as error:
+        if is_s3(uri):
+            raise
+        raise InvalidInputError(str(error)) from error
+
+
+def finds_sets(explainer: type[Explainer]) -> bool:
+    """Say whether a method returns several explanations, and which of them it selects."""
+    fields = {field.name for field in dataclasses.fields(result_type(explainer))}
+    return {"explanations", "selected"} <= fields
