@@ -9,7 +9,7 @@ import torch
 from xaiserve.errors import XaiServeError
 from xaiserve.models.factory import call_factory, factory_bytes
 from xaiserve.models.loading import choose_format, default_name
-from xaiserve.models.onnx_classifier import onnx_runner
+from xaiserve.models.onnx_classifier import external_files, onnx_runner
 from xaiserve.models.sources import (
     Format,
     ModelFiles,
@@ -118,9 +118,13 @@ def _about_spec(found: ModelFiles, spec: ModelSpec) -> list[str]:
     if shared := sorted({name for name in spec.labels if spec.labels.count(name) > 1}):
         warnings.append(f"several classes share a name: {', '.join(shared)}")
     if "onnx" in found.weights:
-        path = found.weights["onnx"][0]
-        _tried(lambda: onnx_runner(path, spec, 1, str(path)), warnings)
+        _tried(lambda: _open_onnx(found.weights["onnx"][0], spec), warnings)
     return warnings
+
+
+def _open_onnx(path: Path, spec: ModelSpec) -> None:
+    external_files(path)  # refuses a file that reaches outside its folder, before it is opened
+    onnx_runner(path, spec, 1, str(path))
 
 
 def _of_factory(source: str, *, trust_code: bool) -> _Report:

@@ -18,7 +18,9 @@ _memo: dict[Hashable, int] = {}
 _lock = threading.Lock()
 
 
-def tuned_rows(key: Hashable, score: Callable[[int], object]) -> int:
+def tuned_rows(
+    key: Hashable, score: Callable[[int], object], *, budget_s: float = BUDGET_S
+) -> int:
     """Measure once per process and ``key``, and remember.
 
     Parameters
@@ -27,11 +29,13 @@ def tuned_rows(key: Hashable, score: Callable[[int], object]) -> int:
         What the speed depends on: model, device, threads.
     score
         Scores that many pictures and waits for the result.
+    budget_s
+        What the measurement may take; the smallest batch is measured in any case.
     """
     # Held while measuring: two measurements at once would measure each other.
     with _lock:
         if key not in _memo:
-            _memo[key] = best_rows(measure(score))
+            _memo[key] = best_rows(measure(score, budget_s=budget_s))
         return _memo[key]
 
 

@@ -1,0 +1,55 @@
+from xaiserve.models.tuning import best_rows, measure, tuned_rows
+
+
+class Machine:
+    """A model on a fake clock: so many seconds per call and per row."""
+
+    def __init__(self, per_call_s: float, per_row_s: float) -> None:
+        self.per_call_s, self.per_row_s = per_call_s, per_row_s
+        self.now_s = 0.0
+        self.sizes: list[int] = []
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def score(self, rows: int) -> None:
+        self.sizes.append(rows)
+        self.now_s += self.per_call_s + rows * self.per_row_s
+
+
+def rates(machine: Machine, budget_s: float = 2.0) -> dict[int, float]:
+    return measure(machine.score, budget_s=budget_s, clock=machine.clock)
+
+
+def test_a_cost_per_call_asks_for_a_large_batch() -> None:
+    assert best_rows(rates(Machine(0.01, 0.0001))) == 64
+
+
+def test_a_batch_that_gains_less_than_three_percent_is_not_taken() -> None:
+    # 8 rows reach 97.6 % of the rate of 64, 4 rows 95.5 %.
+    assert best_rows(rates(Machine(0.0002, 0.001))) == 8
+
+
+def test_equal_rates_give_the_smallest_batch() -> None:
+    assert best_rows(rates(Machine(0.0, 0.001))) == 1
+
+
+def test_the_measurement_ends_within_its_budget() -> None:
+    machine = Machine(0.0, 0.01)
+    rates(machine)
+    assert machine.now_s <= 2.0
+    assert machine.sizes == [1, 2, 4, 8, 16, 32, 64, 1, 2, 4, 8, 16, 32]
+
+
+def test_a_model_slower_than_the_budget_is_measured_once() -> None:
+    machine = Machine(0.0, 5.0)
+    assert best_rows(rates(machine)) == 1
+    assert machine.sizes == [1]
+
+
+def test_a_key_is_measured_once_per_process() -> None:
+    asked: list[int] = []
+    key = object()
+    assert tuned_rows(key, asked.append, budget_s=0.0) == 1
+    assert tuned_rows(key, asked.append, budget_s=0.0) == 1
+    assert asked == [1]
