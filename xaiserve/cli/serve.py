@@ -1,0 +1,137 @@
+"""``xaiserve serve``: models and methods over HTTP, until stopped."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xaiserve.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from xaiserve.serve.config import ServiceConfig
+
+
+@click.command(name="serve")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME=SOURCE",
+    help="A name and a folder, file, hub id, 'embedded' or package.module:factory; repeatable.",
+)
+@click.option("--port", type=int, help="TCP port [8000].")
+@click.option("--host", help="Address to listen on; 0.0.0.0 is every network [127.0.0.1].")
+@click.option("--device", help="Where the models of --model score [cpu].")
+@click.option("--format", "file_format", help="onnx, safetensors or pt2, if there are several.")
+@click.option("--trust-code", is_flag=True, help="Allow models whose loading runs code.")
+@click.option("--replicas", type=int, default=1, show_default=True, help="Per model of --model.")
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="YAML with all settings; options add to it.",
+)
+@click.option("--address", default="local", help="A running Ray cluster [a Ray of its own].")
+def command(
+    models: Sequence[str],
+    port: int | None,
+    host: str | None,
+    file: Path | None,
+    address: str,
+    **shared: Any,  # Any: click's values
+) -> None:
+    """Serve models and methods over HTTP until Ctrl-C.
+
+    \b
+    xaiserve serve --model mobilenet=DIR
+    curl -F image=@photo.jpg "http://localhost:8000/v1/explain?model=mobilenet&method=multirex"
+    """  # noqa: D301 -- \b is click's
+    from xaiserve.serve.running import start_service
+
+    config = _config(models, port=port, host=host, file=file, **shared)
+    service = start_service(config, address=address)
+    try:
+        with _stopping() as stopped:
+            _tell(service.url, config)
+            stopped.wait()
+        click.echo("stopping; Ctrl-C again stops without waiting for requests", err=True)
+    finally:
+        service.stop()
+
+
+def _config(
+    models: Sequence[str],
+    *,
+    port: int | None,
+    host: str | None,
+    file: Path | None,
+    **shared: Any,  # Any: click's values
+) -> "ServiceConfig":
+    from xaiserve.serve.config import make_config, read_config
+
+    given = read_config(file) if file else {}
+    named = dict(_named(text) for text in models)
+    given["models"] = {**given.get("models", {}), **_settings(named, **shared)}
+    if not given["models"]:
+        raise InvalidInputError("serve needs at least one --model NAME=SOURCE, or a --config")
+    return make_config(given | {k: v for k, v in (("port", port), ("host", host)) if v is not None})
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, source = text.partition("=")
+    if not (name and equals and source):
+        raise InvalidInputError(f"--model must be NAME=SOURCE, got {text!r}")
+    return name, source
+
+
+def _settings(
+    named: dict[str, str],
+    *,
+    device: str | None,
+    file_format: str | None,
+    trust_code: bool,
+    replicas: int,
+) -> dict[str, Any]:  # Any: as in YAML
+    """Share the machine's CPUs among the replicas of all models, at least one each."""
+    cpus = max(1, (os.cpu_count() or 1) // max(1, len(named) * replicas))
+    return {
+        name: {
+            "source": source,
+            "device": device or "cpu",
+            "file_format": file_format,
+            "trust_code": trust_code,
+            "replicas": replicas,
+            "cpus": cpus,
+            "gpus": 1 if (device or "cpu").startswith("cuda") else 0,
+        }
+        for name, source in named.items()
+    }
+
+
+def _tell(url: str, config: "ServiceConfig") -> None:
+    name = next(iter(config.models))
+    click.echo(f"serving {', '.join(config.models)} at {url} (interface: {url}/docs)", err=True)
+    click.echo(
+        f'curl -F image=@photo.jpg "{url}/v1/explain?model={name}&method=multirex"', err=True
+    )
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """Turn SIGINT and SIGTERM into an event; afterwards they mean again what they meant."""
+    stopped = threading.Event()
+
+    def note(*_: object) -> None:
+        stopped.set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

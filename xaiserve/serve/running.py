@@ -1,0 +1,202 @@
+"""A service from start to stop: on a Ray of its own, on the caller's, or on a named cluster."""
+
+import logging
+import math
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import ray
+from ray import serve
+
+from xaiserve.errors import ConflictError, InvalidInputError, ModelUnavailableError
+from xaiserve.models.loading import load_classifier
+from xaiserve.serve.app import build_app
+from xaiserve.serve.config import ModelSettings, ServiceConfig, prepare_environment
+
+LOCAL: Final = "local"
+APPLICATION: Final = "xaiserve"
+
+OBJECT_STORE_BYTES: Final = 300 << 20
+"""Pictures on their way to a replica, and answers on their way back."""
+
+_ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 -- compared with, not bound
+
+
+@dataclass(frozen=True, slots=True)
+class RunningService:
+    """A service that answers at ``url`` until it is stopped."""
+
+    config: ServiceConfig
+    url: str
+    _leave: Callable[[], None] = field(repr=False)
+
+    def stop(self) -> None:
+        """Let requests in flight finish, and end what was started; see `stop_service`."""
+        stop_service(self)
+
+
+def start_service(config: ServiceConfig, *, address: str = LOCAL) -> RunningService:
+    """Start a service and return when every model answers.
+
+    Parameters
+    ----------
+    address
+        ``local`` starts a Ray on this machine and ends it with the service; else the address of a
+        cluster. A Ray that this process is connected to already is used, and kept.
+
+    Raises
+    ------
+    InvalidInputError, NotFoundError
+        The port is taken, a model cannot be loaded, or no cluster answers.
+    ConflictError
+        Something is served on that cluster already.
+    ModelUnavailableError
+        A replica could not start.
+    """
+    config = _with_absolute_paths(config)
+    if address == LOCAL:
+        check_port(config.host, config.port)
+        _check_models(config)
+    leave = _enter_ray(config, address)
+    try:
+        _deploy(config)
+    except BaseException:
+        _shut_down(leave)
+        raise
+    return RunningService(config, service_url(config), leave)
+
+
+def stop_service(service: RunningService) -> None:
+    """Let requests in flight finish, and end the service and the Ray that it started.
+
+    Interrupted, it ends a Ray of its own without waiting for them.
+    """
+    _shut_down(service._leave)  # noqa: SLF001 -- the handle is opaque to others
+
+
+def _shut_down(leave: Callable[[], None]) -> None:
+    try:
+        serve.shutdown()  # type: ignore[no-untyped-call]
+    finally:
+        leave()
+
+
+def service_url(config: ServiceConfig) -> str:
+    """Say where clients on this machine reach the service."""
+    return f"http://{_ANY_HOST.get(config.host, config.host)}:{config.port}"
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuse an address that cannot be bound.
+
+    Ray's proxy shares a port with whatever else allows that, and says nothing.
+
+    Raises
+    ------
+    InvalidInputError
+        The port is taken, or the host is not of this machine.
+    """
+    try:
+        kind, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(kind, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InvalidInputError(
+            f"port must be free on host {host!r}, got {port}: {reason.lower()}"
+        ) from error
+
+
+def _with_absolute_paths(config: ServiceConfig) -> ServiceConfig:
+    models = {
+        name: model.model_copy(update={"source": str(Path(model.source).resolve())})
+        if Path(model.source).exists()
+        else model
+        for name, model in config.models.items()
+    }
+    return config.model_copy(update={"models": models})
+
+
+def _check_models(config: ServiceConfig) -> None:
+    """Load each model once in this process, so that what is wrong is told at once, in a sentence.
+
+    A model for a device of its own is left to its replica: its memory may not suffice for two.
+    """
+    for name, model in config.models.items():
+        if model.device == "cpu":
+            _load(name, model)
+
+
+def _load(name: str, model: ModelSettings) -> None:
+    try:
+        load_classifier(
+            model.source,
+            name=name,
+            file_format=model.file_format,
+            trust_code=model.trust_code,
+            batch_rows=1,
+            overrides=model.overrides,
+        )
+    except InvalidInputError as error:
+        raise type(error)(f"model {name}: {error}") from error
+
+
+def _enter_ray(config: ServiceConfig, address: str) -> Callable[[], None]:
+    """Connect, and return what undoes it."""
+    prepare_environment()
+    if ray.is_initialized():
+        return _keep
+    if address != LOCAL:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except ConnectionError as error:
+            raise InvalidInputError(f"address {address} answers no Ray cluster") from error
+        return ray.shutdown
+    ray.init(
+        address=LOCAL,
+        # Logical CPUs: models that ask for more than the machine has share it, and none waits.
+        num_cpus=max(os.cpu_count() or 1, math.ceil(config.cpus)),
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        logging_level=logging.ERROR,
+    )
+    return ray.shutdown
+
+
+def _keep() -> None:
+    """Leave a connection that was there before."""
+
+
+def _deploy(config: ServiceConfig) -> None:
+    if serve.status().proxies:
+        raise ConflictError(
+            "something is served on this cluster already; deploy there with "
+            "'serve deploy deploy/service.yaml'"
+        )
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    quiet = {"log_level": "WARNING", "enable_access_log": False}
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": config.host, "port": config.port},
+        logging_config=quiet,
+    )
+    try:
+        serve.run(build_app(config), name=APPLICATION, logging_config=quiet)
+    except RuntimeError as error:
+        raise ModelUnavailableError(_why_not()) from error
+
+
+def _why_not() -> str:
+    """Say which deployments failed, each with the last line of its trace."""
+    found = serve.status().applications[APPLICATION].deployments
+    told = [
+        f"{name}: {deployment.message.strip().splitlines()[-1]}"
+        for name, deployment in found.items()
+        if deployment.message
+    ]
+    return "the service did not start: " + "; ".join(told)
