@@ -38,6 +38,11 @@ class LocalStore:
         with self._explained(key):
             return self._path(key).read_bytes()
 
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        with self._explained(key), self._path(key).open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
     def write(self, key: str, data: bytes, *, create_only: bool = False) -> None:
         path = self._path(key)
         with self._explained(key):

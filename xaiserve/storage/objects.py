@@ -28,6 +28,10 @@ class ObjectStore(Protocol):
         """Return the whole object; raise `ArtifactNotFoundError` when there is none."""
         ...
 
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Return up to ``length`` bytes (at least 1) from ``start``, which must lie inside."""
+        ...
+
     def write(self, key: str, data: bytes, *, create_only: bool = False) -> None:
         """Write the whole object.
 

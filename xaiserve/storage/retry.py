@@ -54,6 +54,9 @@ class Retrying:
     def read(self, key: str) -> bytes:
         return self._repeated(lambda _: self._store.read(key))
 
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        return self._repeated(lambda _: self._store.read_range(key, start, length))
+
     def write(self, key: str, data: bytes, *, create_only: bool = False) -> None:
         def write(again: bool) -> None:
             try:

@@ -11,7 +11,9 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     CredentialRetrievalError,
+    EndpointConnectionError,
     HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
@@ -31,6 +33,7 @@ from xaiserve.storage.objects import TransientStoreError, check_key
 _NO_CREDENTIALS: Final = (
     *(NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, ProfileNotFound),
 )
+_NETWORK: Final = (EndpointConnectionError, HTTPClientError, IncompleteReadError)
 _TRANSIENT_CODES: Final = frozenset(
     {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded"}
     | {"ConditionalRequestConflict", "OperationAborted"}
@@ -102,9 +105,10 @@ class S3Store:
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
     def read(self, key: str) -> bytes:
-        with self._explained(key):
-            body: bytes = self._client.get_object(**self._object(key))["Body"].read()
-            return body
+        return self._get(key)
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        return self._get(key, Range=f"bytes={start}-{start + length - 1}")
 
     def write(self, key: str, data: bytes, *, create_only: bool = False) -> None:
         condition = {"IfNoneMatch": "*"} if create_only else {}
@@ -131,6 +135,12 @@ class S3Store:
         with self._explained(key):
             return int(self._client.head_object(**self._object(key))["ContentLength"])
 
+    def _get(self, key: str, **options: str) -> bytes:
+        with self._explained(key):
+            answer = self._client.get_object(**self._object(key), **options)
+            body: bytes = answer["Body"].read()
+            return body
+
     def _object(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}
 
@@ -146,7 +156,7 @@ class S3Store:
             raise StoreUnavailableError(
                 f"{uri} needs credentials and none are usable; {_ASK_FOR_CREDENTIALS}"
             ) from error
-        except HTTPClientError as error:
+        except _NETWORK as error:
             raise TransientStoreError(
                 f"{uri} cannot be reached at {self._client.meta.endpoint_url}; "
                 "check the endpoint and the network"
