@@ -14,7 +14,9 @@ from xaiserve.errors import InvalidInputError
 from xaiserve.storage.opening import list_pictures, open_store, read_uri
 
 _URI: Final = ("uri", "image", "path")
+_ID: Final = ("id", "row_id")
 _TARGET: Final = ("target", "label")
+_MASK: Final = ("mask", "mask_uri")
 """Names of a manifest's columns, the first that is there counts."""
 
 
@@ -93,9 +95,9 @@ def _row(manifest: str, number: int, record: Mapping[str, Any]) -> ImageRow:
         raise InvalidInputError(
             f"manifest {manifest}: row {number} has no column {' or '.join(map(repr, _URI))}"
         )
-    mask = _first(record, ("mask",))
+    mask = _first(record, _MASK)
     return ImageRow(
-        row_id=_first(record, ("id",)) or f"{number:06d}",
+        row_id=_first(record, _ID) or f"{number:06d}",
         uri=_beside(manifest, image),
         target=_first(record, _TARGET),
         mask=None if mask is None else _beside(manifest, mask),

@@ -1,7 +1,7 @@
 """Ray's job server: submit a job to a running cluster, and ask after it."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -58,14 +58,10 @@ class JobServer:
         with self._explained():
             self._client: Any = JobSubmissionClient(address)  # Any: Ray is not typed
 
-    def submit(self, entrypoint: str, *, out: str, variables: Mapping[str, str]) -> str:
+    def submit(self, entrypoint: str, *, out: str) -> str:
         """Start ``entrypoint``, a shell command, on the cluster's head and return the job's id."""
         with self._explained():
-            job_id: str = self._client.submit_job(
-                entrypoint=entrypoint,
-                metadata={OUT_KEY: out},
-                runtime_env={"env_vars": dict(variables)},
-            )
+            job_id: str = self._client.submit_job(entrypoint=entrypoint, metadata={OUT_KEY: out})
         return job_id
 
     def jobs(self) -> list[SubmittedJob]:

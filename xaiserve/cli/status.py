@@ -1,0 +1,77 @@
+"""``xaiserve status``: how far jobs have come."""
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xaiserve.cli.submit import ADDRESS
+from xaiserve.errors import ArtifactNotFoundError, NotFoundError, XaiServeError
+
+if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
+    from xaiserve.pipelines.progress import Progress
+    from xaiserve.pipelines.submission import SubmittedJob
+
+
+@click.command(name="status")
+@click.argument("job", required=False)
+@click.option("--out", help="The output of a job: no cluster is asked.")
+@click.option("--address", default=ADDRESS, show_default=True, help="The cluster's dashboard.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(*, job: str | None, out: str | None, address: str, as_json: bool) -> None:
+    """Say how far JOB has come, or every job of the cluster."""
+    if out is not None:
+        progress = read_progress(out)
+        click.echo(progress.to_json() if as_json else f"{out}  {progress}")
+        return
+    from xaiserve.pipelines.submission import JobServer
+
+    server = JobServer(address)
+    jobs = server.jobs() if job is None else [server.find(job)]
+    if as_json:
+        click.echo(json.dumps([_document(each) for each in jobs]))
+        return
+    for each in jobs:
+        click.echo(_line(each))
+    if not jobs:
+        click.echo(f"no job has been submitted to {address}", err=True)
+
+
+def read_progress(out: str) -> "Progress":
+    """Read what a job last said in its output.
+
+    Raises
+    ------
+    NotFoundError
+        No job has begun there.
+    """
+    from xaiserve.pipelines.progress import PROGRESS, Progress
+    from xaiserve.storage.opening import open_store
+
+    try:
+        return Progress.from_json(open_store(out).read(PROGRESS))
+    except ArtifactNotFoundError as error:
+        raise NotFoundError(f"output {out} holds no job") from error
+
+
+def _progress(job: "SubmittedJob") -> "Progress | str":
+    try:
+        return read_progress(job.out)
+    except NotFoundError:
+        return "not begun"
+    except XaiServeError as error:  # the bucket may be closed to this machine: the state is known
+        return str(error)
+
+
+def _line(job: "SubmittedJob") -> str:
+    told = [job.job_id, job.state, str(_progress(job)), job.out]
+    if job.state == "FAILED":
+        told.append(job.message.strip().partition("\n")[0])
+    return "  ".join(told)
+
+
+def _document(job: "SubmittedJob") -> dict[str, Any]:  # Any: JSON
+    found = _progress(job)
+    progress = None if isinstance(found, str) else json.loads(found.to_json())
+    return dataclasses.asdict(job) | {"progress": progress}
