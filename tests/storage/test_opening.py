@@ -1,0 +1,90 @@
+"""Addresses of files, folders and buckets."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xaiserve.errors import ArtifactNotFoundError, InvalidInputError
+from xaiserve.storage.opening import is_s3, list_pictures, open_store, read_uri
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.PNG", "a.jpg", "sub/c.webp", "notes.txt", ".hidden.png"):
+        path = tmp_path / "some pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return tmp_path / "some pictures"
+
+
+@pytest.fixture
+def s3_folder(client: Any, bucket: str, folder: Path) -> str:
+    for path in folder.rglob("*.*"):
+        key = f"in/{path.relative_to(folder).as_posix()}"
+        client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
+    client.put_object(Bucket=bucket, Key="in-other/d.png", Body=b"d")
+    return f"s3://{bucket}/in"
+
+
+def test_pictures_of_a_folder_are_listed_sorted(folder: Path) -> None:
+    expected = tuple(str(folder / name) for name in ("a.jpg", "b.PNG", "sub/c.webp"))
+    assert list_pictures(folder) == expected
+    assert list_pictures(str(folder)) == expected
+    assert list_pictures(folder.as_uri()) == expected
+
+
+def test_pictures_of_a_prefix_are_listed_sorted(s3_folder: str, endpoint: str) -> None:
+    expected = tuple(f"{s3_folder}/{name}" for name in ("a.jpg", "b.PNG", "sub/c.webp"))
+    assert list_pictures(s3_folder, endpoint=endpoint) == expected
+    assert list_pictures(f"{s3_folder}/", endpoint=endpoint) == expected
+
+
+def test_a_single_file_is_listed_whatever_its_name(
+    folder: Path, s3_folder: str, endpoint: str
+) -> None:
+    assert list_pictures(folder / "notes.txt") == (str(folder / "notes.txt"),)
+    one = f"{s3_folder}/notes.txt"
+    assert list_pictures(one, endpoint=endpoint) == (one,)
+
+
+def test_each_listed_address_is_read(folder: Path, s3_folder: str, endpoint: str) -> None:
+    assert [read_uri(uri) for uri in list_pictures(folder)] == [b"a.jpg", b"b.PNG", b"sub/c.webp"]
+    first = list_pictures(s3_folder, endpoint=endpoint)[0]
+    assert read_uri(first, endpoint=endpoint) == b"a.jpg"
+    assert read_uri((folder / "a.jpg").as_uri()) == b"a.jpg"
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_bytes(b"")
+    with pytest.raises(InvalidInputError, match=r"folder with pictures .* with 1 other files"):
+        list_pictures(tmp_path)
+
+
+def test_what_does_not_exist_is_told(tmp_path: Path, bucket: str, endpoint: str) -> None:
+    for uri in (str(tmp_path / "no"), f"s3://{bucket}/no", f"s3://{bucket}"):
+        with pytest.raises(ArtifactNotFoundError):
+            list_pictures(uri, endpoint=endpoint)
+        with pytest.raises(ArtifactNotFoundError):
+            read_uri(uri, endpoint=endpoint)
+    with pytest.raises(ArtifactNotFoundError, match="names a folder"):
+        read_uri("/")
+
+
+@pytest.mark.parametrize("uri", ["s3://", "gs://b/p", "http://x/y.png", "file://elsewhere/p"])
+def test_other_addresses_are_refused(uri: str) -> None:
+    with pytest.raises(InvalidInputError, match="address must be"):
+        open_store(uri)
+
+
+def test_a_store_is_rooted_at_its_address(bucket: str, endpoint: str, tmp_path: Path) -> None:
+    for uri in (f"s3://{bucket}/out", str(tmp_path / "out")):
+        store = open_store(uri, endpoint=endpoint)
+        store.write("k", b"x")
+        assert store.uri == uri
+        assert read_uri(f"{uri}/k", endpoint=endpoint) == b"x"
+
+
+def test_buckets_are_told_from_places_on_this_machine() -> None:
+    assert is_s3("s3://b")
+    assert not is_s3(Path("/s3"))
