@@ -60,7 +60,7 @@ def sketch(
 
 
 def _caption(one: SufficientSet) -> str:
-    return f"{one.area_fraction:.1%} of the pixels, alone scored {one.confidence:.3f}"
+    return f"{one.area_fraction:.1%} of the model's picture, alone scored {one.confidence:.3f}"
 
 
 def _on_original(found: Sketch, case: Case, original: PillowImage.Image) -> Sketch:

@@ -84,8 +84,13 @@ def _heat_legend(found: Sketch, width_px: int) -> Picture:
     low, high = _ends(found.saliency)
     anchors = SIGNED if is_signed(found.saliency) else HEAT
     size = _text_px(width_px)
-    bar = colour_bar(anchors, f"{low:.3g}", f"{high:.3g}", width_px, size)
+    bar = colour_bar(anchors, _end(low, high), _end(high, low), width_px, size)
     return stacked([text_block(found.unit, width_px, size), bar])
+
+
+def _end(value: float, other: float) -> str:
+    """Write an end of the scale; beside the other end, a thousandth of it is 0."""
+    return "0" if abs(value) < abs(other) / 1000 else f"{value:.3g}"
 
 
 def _sets_legend(sets: tuple[Outlined, ...], width_px: int) -> Picture:

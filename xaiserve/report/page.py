@@ -1,0 +1,188 @@
+"""`explain_page`: the results of one run over a few images as one HTML page, complete in itself."""
+
+import base64
+import importlib.metadata
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image as PillowImage
+
+from xaiserve.report.colours import outline_colour
+from xaiserve.report.document import Document
+
+_QUALITY: Final = 88
+_STOPPED: Final = {
+    "inputs": "The budget of model inputs was spent: this is what had been found.",
+    "seconds": "The time was over: this is what had been found.",
+    "cancelled": "It was cancelled: this is what had been found.",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Shown:
+    """One explained image on a page.
+
+    Parameters
+    ----------
+    document
+        What `xaiserve.report.document.explanation_document` says.
+    original, overlay
+        Encoded pictures; see `embeddable`.
+    """
+
+    document: Document
+    original: bytes
+    overlay: bytes
+
+
+def embeddable(picture: PillowImage.Image, max_side_px: int) -> bytes:
+    """Encode an RGB picture as JPEG, scaled down where a side is longer than ``max_side_px``."""
+    smaller = picture.copy()
+    smaller.thumbnail((max_side_px, max_side_px))
+    buffer = io.BytesIO()
+    smaller.save(buffer, format="JPEG", quality=_QUALITY)
+    return buffer.getvalue()
+
+
+def explain_page(
+    shown: Sequence[Shown], failures: Sequence[Document] = (), *, left_out: int = 0
+) -> str:
+    """Lay out explanations of one model by one method, and what failed.
+
+    Parameters
+    ----------
+    failures
+        What `xaiserve.report.document.failure_document` says.
+    left_out
+        Explained images that the page only counts.
+    """
+    documents = [one.document for one in shown]
+    first = documents[0] if documents else None
+    explained = len(shown) + left_out
+    return (
+        environment()
+        .get_template("explain.html")
+        .render(
+            title=f"Explanations by {first['method']['name']}" if first else "Explanations",
+            subtitle=f"{explained} images explained, {len(failures)} not",
+            method=first["method"]["name"] if first else "",
+            setting=_setting(first) if first else (),
+            parameters=_parameters(first) if first else (),
+            with_sets=any("explanations" in document for document in documents),
+            items=[_item(one) for one in shown],
+            failures=failures,
+            left_out=left_out,
+        )
+    )
+
+
+@cache
+def environment() -> Environment:
+    """Return the templates: everything is escaped, and a missing name is an error."""
+    made = Environment(
+        loader=PackageLoader("xaiserve.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["version"] = importlib.metadata.version("xaiserve")
+    made.filters["uri"] = data_uri
+    return made
+
+
+def data_uri(picture: bytes) -> str:
+    """Put an encoded PNG or JPEG into a URI."""
+    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number, or a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _setting(document: Document) -> list[tuple[str, str]]:
+    method, model = document["method"], document["model"]
+    size = document["size"]
+    return [
+        ("method", f"{method['name']}, version {method['version']}"),
+        ("model", model["name"]),
+        ("model digest", model["digest"][:16]),
+        ("model input", f"{size['width']} x {size['height']} px"),
+        ("seed", str(document["seed"])),
+    ]
+
+
+def _parameters(document: Document) -> list[tuple[str, str]]:
+    given: dict[str, object] = document["method"]["parameters"]
+    return [(name, "none" if value is None else str(value)) for name, value in given.items()]
+
+
+def _item(one: Shown) -> dict[str, Any]:  # Any: what the template reads
+    document = one.document
+    target, cost = document["target"], document["cost"]
+    areas = [found["area_fraction"] for found in document.get("explanations", ())]
+    return {
+        "name": document["image"]["name"] or document["image"]["id"][:12],
+        "notes": document["image"]["notes"],
+        "target": f"{target['label']} (class {target['index']})",
+        "score": number(target["score"]),
+        "facts": _facts(document),
+        "incomplete": _STOPPED.get(cost["stopped"], ""),
+        "sets": _sets(document),
+        "chosen": len(document.get("selected", ())),
+        "smallest": f"{min(areas):.1%}" if areas else "-",
+        "model_inputs": cost["model_inputs"],
+        "seconds": f"{cost['wall_seconds']:.1f}",
+        "original": data_uri(one.original),
+        "overlay": data_uri(one.overlay),
+    }
+
+
+def _facts(document: Document) -> list[tuple[str, str]]:
+    target, cost, saliency = document["target"], document["cost"], document["saliency"]
+    peak = saliency["peak"]
+    return [
+        ("target", f"{target['label']} (class {target['index']})"),
+        ("score of the target", number(target["score"])),
+        *[
+            (f"class {row['index']}", f"{row['label']} {number(row['score'])}")
+            for row in document["predictions"][:3]
+            if row["index"] != target["index"]
+        ],
+        ("map, lowest and highest", f"{_short(saliency['low'])} to {_short(saliency['high'])}"),
+        ("map, peak at row, column", f"{peak['row']}, {peak['column']} px"),
+        ("model inputs", str(cost["model_inputs"])),
+        ("seconds", f"{cost['wall_seconds']:.1f}"),
+    ]
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _sets(document: Document) -> list[dict[str, Any]]:
+    """List the sets in the order of the overlay's numbers, then those that were not selected."""
+    found: list[Document] = document.get("explanations", [])
+    chosen: list[int] = document.get("selected", [])
+    others = [index for index in range(len(found)) if index not in chosen]
+    rows = [
+        _set(found[index]) | {"number": place + 1, "colour": f"rgb{outline_colour(place)}"}
+        for place, index in enumerate(chosen)
+    ]
+    return rows + [_set(found[index]) | {"number": None} for index in others]
+
+
+def _set(found: Document) -> dict[str, Any]:
+    return {
+        "kind": found["kind"],
+        "area": f"{found['area_fraction']:.1%}",
+        "pixels": found["area_px"],
+        "confidence": number(found["confidence"]),
+        "margin": number(found["margin"]),
+    }
