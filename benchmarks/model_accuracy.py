@@ -10,14 +10,13 @@ from typing import Any, Final
 
 import torch
 
+from benchmarks.common import DATA, Report, need_data, report
 from xaiserve.models.loaded import LoadedClassifier
 from xaiserve.models.loading import load_classifier
 from xaiserve.models.preparing import prepare
 from xaiserve.models.sources import Format
 from xaiserve.storage.pictures import decode
 from xaiserve.types import Images, Scores
-
-DATA: Final = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 BARS: Final = {"mobilenet_v2_imagenet1k": [137], "squeezenet1_1_imagenet1k": [95]}
 """Correct top-1 answers of 150, as the data's README states them."""
@@ -52,7 +51,7 @@ _WAYS: Final = (
 )
 
 
-def run(quick: bool) -> dict[str, Any]:  # Any: JSON
+def run(quick: bool) -> Report:
     """Score the 150 images with every format.
 
     Parameters
@@ -62,14 +61,13 @@ def run(quick: bool) -> dict[str, Any]:  # Any: JSON
 
     Returns
     -------
-    dict[str, Any]
+    Report
         ``value``: per network the distinct counts of correct answers over its formats (of 150);
         ``figures``: per format the count, images/s (best pass, batches of `BATCH_ROWS`), seconds
         to load and what loading chose; per network the largest difference of a probability
         between two formats.
     """
-    if not DATA.is_dir():
-        raise SystemExit(f"model-accuracy needs the classifiers and images in {DATA}")
+    need_data()
     annotations = json.loads((DATA / "imagenet_sample" / "annotations.json").read_text())
     truth = torch.tensor([row["label"] for row in annotations])
     files = [DATA / "imagenet_sample" / row["image"] for row in annotations]
@@ -77,20 +75,22 @@ def run(quick: bool) -> dict[str, Any]:  # Any: JSON
     scores: dict[str, dict[str, Scores]] = {network: {} for network in BARS}
     with tempfile.TemporaryDirectory() as cache:
         for way in _WAYS:
-            found, report = _score(way, files, Path(cache), 1 if quick else PASSES)
-            report["top1"] = int((found.argmax(dim=1) == truth).sum())
+            found, about = _score(way, files, Path(cache), 1 if quick else PASSES)
+            about["top1"] = int((found.argmax(dim=1) == truth).sum())
             scores[way.network][way.words] = found
-            figures[f"{way.network} {way.words}"] = report
+            figures[f"{way.network} {way.words}"] = about
     for network, by_format in scores.items():
         figures[f"{network} largest difference"] = _largest_difference(by_format)
     value = {
         network: sorted({figures[f"{network} {words}"]["top1"] for words in by_format})
         for network, by_format in scores.items()
     }
-    return {"value": value, "bar": BARS, "holds": value == BARS, "figures": figures}
+    return report(value, BARS, holds=value == BARS, figures=figures)
 
 
-def _score(way: _Way, files: list[Path], cache: Path, passes: int) -> tuple[Scores, dict[str, Any]]:
+def _score(
+    way: _Way, files: list[Path], cache: Path, passes: int
+) -> tuple[Scores, dict[str, Any]]:  # Any: JSON
     begun = time.perf_counter()
     classifier = way.load(cache)
     load_s = time.perf_counter() - begun

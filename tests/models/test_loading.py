@@ -86,6 +86,15 @@ def test_onnx_comes_first_on_the_cpu_and_not_at_all_elsewhere(tmp_path: Path) ->
         choose_format(onnx_only, GPU, None)
 
 
+def test_the_embedded_classifier_needs_no_trust_for_its_gradients() -> None:
+    classifier = load_classifier("embedded", batch_rows=1)
+    pixels = torch.full((1, 1, classifier.spec.height, classifier.spec.width), 0.5)
+    logits = classifier.gradients().logits(pixels.requires_grad_())
+    logits[0, 1].backward()
+    assert pixels.grad is not None
+    assert bool(pixels.grad.any())
+
+
 def test_sources_are_told_apart_by_their_form(tmp_path: Path) -> None:
     assert is_factory("package.module:make")
     assert not is_factory("models/resnet")
