@@ -9,7 +9,7 @@ from xaiserve.perturb.case import Case
 from xaiserve.types import Image, Images
 
 ACTIVATION_RATIO: Final = 150
-"""Floats kept for the backward pass per float of input; 133 for MobileNetV2 (estimated)."""
+"""Floats kept for the backward pass per float of input; 133 for MobileNetV2 (measured)."""
 
 
 def captum_attr(method: str) -> Any:  # Any: captum's stubs do not cover its namespace

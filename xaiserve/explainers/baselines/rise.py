@@ -5,11 +5,12 @@ Models*, BMVC 2018, arXiv 1806.07421, sections 3.1 and 3.2.
 
 Deviations:
 
-1. 2000 random weightings by default where the paper takes 4000 (VGG-16) or 8000 (ResNet-50): see
-   the parameter.
-2. Each weighting has random numbers of its own, named by its index, so that a longer run extends a
+1. Each weighting has random numbers of its own, named by its index, so that a longer run extends a
    shorter one.
-3. A run that is stopped returns the estimate from the weightings scored so far.
+2. A run that is stopped returns the estimate from the weightings scored so far.
+
+The estimate is noisy where the score stays high whatever is hidden: on such a photograph two maps
+of 1000 weightings each correlated at 0.37 (MobileNetV2).
 """
 
 from collections.abc import Iterator
@@ -44,11 +45,11 @@ class Rise:
     version: ClassVar[int] = 1
 
     samples: int = param(
-        2000,
+        4000,
         "Random weightings, each one model input",
         low=1,
         high=100_000,
-        source="ours",
+        source="Petsiuk et al. 2018, section 4: 4000 for VGG-16, 8000 for ResNet-50",
     )
     cells: int = param(
         7,
