@@ -22,7 +22,7 @@ from xaiserve.errors import (
 FAILED: Final = 1
 MISUSE: Final = 2
 
-_MISUSES: Final = (InvalidInputError, NotFoundError, ConflictError, StoreUnavailableError)
+MISUSES: Final = (InvalidInputError, NotFoundError, ConflictError, StoreUnavailableError)
 """Errors that the caller corrects: a path, an option, a name, an output or credentials."""
 
 
@@ -98,7 +98,7 @@ class LazyGroup(click.Group):
 
 def failure(error: Exception) -> Failure:
     """Turn an error into the sentence and the exit code that it ends the command line with."""
-    if isinstance(error, _MISUSES):
+    if isinstance(error, MISUSES):
         return Misuse(str(error))
     if isinstance(error, XaiServeError):
         return Failure(str(error))

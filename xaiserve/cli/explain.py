@@ -1,0 +1,52 @@
+"""``xaiserve explain``: photographs in; overlays, JSON and a page out."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from xaiserve.cli.options import Pair, Range, model_options, pictures_in
+
+
+@click.command(name="explain")
+@click.argument(
+    "photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PHOTO"
+)
+@model_options
+@click.option("--method", default="multirex", show_default=True, help="See 'xaiserve methods'.")
+@click.option("--set", "options", multiple=True, type=Pair(), help="A parameter of the method.")
+@click.option("--target", help="Class index or label; by default each photo's top class.")
+@click.option("--seed", default=0, show_default=True, help="Where all randomness comes from.")
+@click.option(
+    "--frame",
+    type=click.Choice(["model", "original"]),
+    default="model",
+    show_default=True,
+    help="Draw over what the model saw, or over the original pixels.",
+)
+@click.option("--range", "value_range", type=Range(), help="Grey values that become 0 and 1.")
+@click.option("--max-inputs", type=click.IntRange(min=1), help="Model inputs per photo.")
+@click.option(
+    "--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds per photo."
+)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where files go.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per photo.")
+@click.pass_context
+def command(ctx: click.Context, *, as_json: bool, **wishes: Any) -> None:  # Any: click's values
+    """Explain photographs: files, or folders of them.
+
+    Into --out go, per photo, NAME.overlay.png and NAME.json (masks, and the map's values), and
+    explanations.json and report.html about all of them. Files of these names are replaced.
+
+    A photo that cannot be read or explained is reported and the others go on; the exit code is
+    then 1.
+    """
+    if wishes["out"] is None and not as_json:
+        raise click.UsageError("Give --out DIR, or --json, or both.")
+    # Here, because they import torch.
+    from xaiserve.cli.explaining import Wish
+    from xaiserve.cli.telling import run
+
+    wishes["photos"] = tuple(pictures_in(wishes["photos"]))
+    wishes["options"] = dict(wishes["options"])
+    ctx.exit(run(Wish(**wishes), as_json=as_json))

@@ -1,0 +1,126 @@
+"""What ``xaiserve explain`` does: read photos, explain them with many in flight, keep their order.
+
+Not imported before the command runs, because it imports torch.
+"""
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from xaiserve.api import load_case, outcomes, scores_plan
+from xaiserve.errors import XaiServeError
+from xaiserve.explainers.base import Explainer, Explanation
+from xaiserve.perturb.case import Case
+from xaiserve.perturb.engine import Engine
+from xaiserve.perturb.plan import Event
+from xaiserve.perturb.ticket import Cost, Limits
+from xaiserve.types import Scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the command line asked for.
+
+    Parameters
+    ----------
+    source, file_format, device, trust_code
+        The model; see `xaiserve.models.loading.load_classifier`.
+    options
+        Parameters of the method, as texts.
+    target
+        Class index or label; each photo's top class when none.
+    frame
+        What overlays are drawn on.
+    value_range
+        Grey values that become 0 and 1; the file type's range when none.
+    max_inputs, max_seconds
+        Limits per photo.
+    out
+        Folder for the files; no files when none.
+    """
+
+    photos: tuple[Path, ...]
+    source: str
+    file_format: Literal["onnx", "safetensors", "pt2"] | None = None
+    device: str = "cpu"
+    trust_code: bool = False
+    method: str = "multirex"
+    options: Mapping[str, str]
+    target: str | None = None
+    seed: int = 0
+    frame: Literal["model", "original"] = "model"
+    value_range: tuple[float, float] | None = None
+    max_inputs: int | None = None
+    max_seconds: float | None = None
+    out: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Result:
+    """One photo: its case, scores (1, k) and explanation, or the error that kept it from them."""
+
+    path: Path
+    case: Case | None = None
+    scores: Scores | None = None
+    explanation: Explanation | None = None
+    cost: Cost = dataclasses.field(default_factory=Cost)
+    error: XaiServeError | None = None
+
+
+def results(
+    wish: Wish,
+    explainer: Explainer,
+    engine: Engine,
+    on_event: Callable[[Case, Event], None],
+) -> Iterator[Result]:
+    """Explain the photos; results come in their order, those with an error among them.
+
+    Raises
+    ------
+    InvalidInputError
+        The target is no class of the model, or the method needs gradients that it has not.
+    """
+    spec = engine.classifier.spec
+    target = None if wish.target is None else spec.class_index(wish.target)
+    read: deque[Result] = deque()
+
+    def cases() -> Iterator[Case]:
+        for path in wish.photos:
+            result = _read(path, wish, engine, target)
+            read.append(result)
+            if result.case is not None:
+                yield result.case
+
+    limits = Limits(max_inputs=wish.max_inputs, max_seconds=wish.max_seconds)
+    for outcome in outcomes(
+        explainer, engine, cases(), seed=wish.seed, limits=limits, on_event=on_event
+    ):
+        while read[0].error is not None:
+            yield read.popleft()
+        yield dataclasses.replace(
+            read.popleft(),
+            explanation=outcome.explanation,
+            cost=outcome.cost,
+            error=outcome.error,
+        )
+    yield from read
+
+
+def _read(path: Path, wish: Wish, engine: Engine, target: int | None) -> Result:
+    """Read and prepare a photo; one model input finds its scores, and so its top class."""
+    try:
+        case = load_case(
+            path, engine.classifier, 0 if target is None else target, value_range=wish.value_range
+        )
+        plan = scores_plan(case.image)
+        scores = engine.submit(plan, about=f"scores of {path}", interactive=True).result()
+    except XaiServeError as error:
+        return Result(path=path, error=error)
+    if target is None:
+        case = dataclasses.replace(case, target=int(torch.argmax(scores[0])))
+    return Result(path=path, case=case, scores=scores)

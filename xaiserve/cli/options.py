@@ -1,0 +1,109 @@
+"""Options and arguments that several commands take, and how their texts are read."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+from typing_extensions import override
+
+from xaiserve.errors import InvalidInputError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SUFFIXES: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""Files of a folder that are taken for pictures; a file that is named is always taken."""
+
+
+class Pair(click.ParamType):
+    """``key=value``, as a tuple of two texts."""
+
+    name = "key=value"
+
+    @override
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = str(value).partition("=")
+        if not key or not equals:
+            self.fail(f"{value!r} must be key=value", param, ctx)
+        return key.strip().replace("-", "_"), text.strip()
+
+
+class Range(click.ParamType):
+    """``low,high``, as a tuple of two numbers, the first below the second."""
+
+    name = "low,high"
+
+    @override
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            low, high = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} must be two numbers, low,high", param, ctx)
+        if not low < high:
+            self.fail(f"low must be below high, got {value}", param, ctx)
+        return low, high
+
+
+def model_options(function: F) -> F:
+    """Add what says which model is loaded, and how."""
+    options = (
+        click.option(
+            "--model",
+            "source",
+            required=True,
+            metavar="DIR",
+            help="Model folder or file, hub id owner/name, package.module:factory, or 'embedded'.",
+        ),
+        click.option(
+            "--format",
+            "file_format",
+            type=click.Choice(["onnx", "safetensors", "pt2"]),
+            help="Which file of a folder with several; ONNX first by default.",
+        ),
+        click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
+        click.option(
+            "--trust-code",
+            is_flag=True,
+            help="Allow models that run code of their own when loaded (.pt2, factories).",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def pictures_in(sources: Iterable[Path]) -> list[Path]:
+    """List the files to read: those named, and the pictures anywhere in folders, sorted by path.
+
+    Raises
+    ------
+    InvalidInputError
+        A folder holds no picture.
+    """
+    found: list[Path] = []
+    for source in sources:
+        found += _in_folder(source) if source.is_dir() else [source]
+    return list(dict.fromkeys(found))
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not inside:
+        raise InvalidInputError(f"folder {folder} holds no picture ({', '.join(SUFFIXES)})")
+    return inside
+
+
+def named_source(text: str) -> tuple[str | None, str]:
+    """Split ``NAME=DIR``; a plain source, or a path that holds a ``=``, has no name."""
+    name, equals, source = text.partition("=")
+    if not equals or not name or Path(text).exists():
+        return None, text
+    return name, source
