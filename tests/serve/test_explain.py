@@ -11,7 +11,7 @@ from xaiserve.explainers.multirex import MultiRexExplanation
 from xaiserve.storage.pictures import encode_png
 from xaiserve.storage.rle import rle_to_mask
 
-SMALL = {"iterations": "3", "spotlights": "8", "chunk": "1"}
+SMALL = {"iterations": "2", "spotlights": "4", "chunk": "2"}
 ASKED = {"model": "toy", "method": "multirex", **SMALL}
 
 

@@ -64,11 +64,6 @@ class ClassifierServer:
             "predicts", running=queue.predicts, waiting=0, retry_after_s=queue.retry_after_s
         )
 
-    @property
-    def in_flight(self) -> int:
-        """Plans on the engine: what an autoscaler may look at."""
-        return self._engine.in_flight
-
     def close(self) -> None:
         """Cancel what is in flight and end the engine; safe to call twice."""
         self._engine.close()
@@ -88,6 +83,7 @@ class ClassifierServer:
             labels=list(spec.labels),
             device=str(model.device),
             batch_rows=model.batch_rows,
+            in_flight=self._engine.in_flight,
         )
 
     async def check(self) -> None:

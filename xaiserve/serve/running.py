@@ -63,6 +63,11 @@ def start_service(config: ServiceConfig, *, address: str = LOCAL) -> RunningServ
         _check_models(config)
     leave = _enter_ray(config, address)
     try:
+        _refuse_neighbours()
+    except ConflictError:
+        leave()
+        raise
+    try:
         _deploy(config)
     except BaseException:
         _shut_down(leave)
@@ -172,12 +177,16 @@ def _keep() -> None:
     """Leave a connection that was there before."""
 
 
-def _deploy(config: ServiceConfig) -> None:
+def _refuse_neighbours() -> None:
+    """Refuse a cluster that serves already: its address is fixed, and stopping would end both."""
     if serve.status().proxies:
         raise ConflictError(
             "something is served on this cluster already; deploy there with "
             "'serve deploy deploy/service.yaml'"
         )
+
+
+def _deploy(config: ServiceConfig) -> None:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     serve.start(

@@ -160,6 +160,7 @@ class ModelBody(Body):
     labels: list[str]
     device: str
     batch_rows: int
+    in_flight: int = Field(description="Plans at work in the replica that answered.")
 
 
 class MethodBody(Body):

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from xaiserve.errors import InvalidInputError
+from xaiserve.serve.config import make_config, read_config
+
+ONE = {"models": {"a": "some/folder"}}
+
+
+def test_a_name_and_a_folder_are_enough():
+    config = make_config(ONE)
+
+    assert config.models["a"].source == "some/folder"
+    assert (config.port, config.budget.seconds, config.cpus) == (8000, 30, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"models": {}}, ("models", "1")),
+        ({}, ("models is missing",)),
+        ({**ONE, "prot": 1}, ("prot is not a known setting",)),
+        ({**ONE, "port": 70000}, ("port", "65535", "70000")),
+        ({**ONE, "budget": {"seconds": 0}}, ("budget.seconds", "0")),
+        ({**ONE, "budget": {"seconds": 500}}, ("seconds must be at most", "300")),
+        ({**ONE, "queue": {"running": 0}}, ("queue.running", "1", "0")),
+        ({"models": {"a/b": "x"}}, ("models.a/b",)),
+        ({"models": {"a": {"source": "x", "devise": "cpu"}}}, ("models.a.devise",)),
+    ],
+)
+def test_a_wrong_setting_is_named(given: dict, words: tuple[str]):
+    with pytest.raises(InvalidInputError) as refusal:
+        make_config(given)
+
+    for word in words:
+        assert word in str(refusal.value)
+
+
+def test_a_file_is_read(tmp_path: Path):
+    file = tmp_path / "service.yaml"
+    file.write_text("models:\n  a: folder\nport: 9000\n")
+
+    assert make_config(read_config(file)).port == 9000
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [", "just words"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str):
+    file = tmp_path / "service.yaml"
+    file.write_text(text)
+
+    with pytest.raises(InvalidInputError, match=r"service\.yaml"):
+        read_config(file)
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(InvalidInputError, match=r"absent\.yaml cannot be read"):
+        read_config(tmp_path / "absent.yaml")
