@@ -6,10 +6,11 @@ import torch
 from scipy.ndimage import convolve, gaussian_filter
 
 from xaiserve.errors import InvalidInputError
-from xaiserve.metrics.deletion import InsertionDeletion, area, blur
+from xaiserve.metrics.deletion import InsertionDeletion, area
 from xaiserve.metrics.scored import Scored
 from xaiserve.perturb.drive import run
 from xaiserve.perturb.engine import Engine
+from xaiserve.perturb.fills import blurred
 from xaiserve.perturb.plan import Done, step
 from xaiserve.perturb.rng import Keys
 from xaiserve.testing.toys import (
@@ -56,10 +57,10 @@ def test_the_ends_are_the_image_and_the_fill_exactly():
     classifier = linear_classifier(image)
     case = toy_case(classifier, image)
     curves = run(InsertionDeletion().plan(case, image[0], KEYS), classifier)
-    pictures = torch.stack([image, blur(image, case.neutral), torch.zeros_like(image)])
-    whole, blurred, gone = classifier.scores(pictures)[:, EVIDENCE]
+    pictures = torch.stack([image, blurred(image, around=case.neutral), torch.zeros_like(image)])
+    whole, blurry, gone = classifier.scores(pictures)[:, EVIDENCE]
     assert (curves.deletion[0], curves.deletion[-1]) == (whole, gone)
-    assert (curves.insertion[0], curves.insertion[-1]) == (blurred, whole)
+    assert (curves.insertion[0], curves.insertion[-1]) == (blurry, whole)
 
 
 def test_the_reversed_order_gives_the_complementary_curve():

@@ -15,22 +15,20 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from jaxtyping import Float32
-from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 from xaiserve.errors import InvalidInputError
 from xaiserve.metrics.order import rank_pixels
 from xaiserve.metrics.scored import AnyMap, Measure, Reason, Scored, fitted, flaw_of_map
 from xaiserve.parameters import check_fields, param
 from xaiserve.perturb.case import Case
+from xaiserve.perturb.fills import blurred
 from xaiserve.perturb.plan import Event, ask
 from xaiserve.perturb.query import Joined, Query, Ranked, Scene
 from xaiserve.perturb.rng import Keys
-from xaiserve.types import Colour, Image, Scores
+from xaiserve.types import Scores
 
 Curve = Float32[Tensor, " n"]
 """The target's score after each step, from none of the pixels to all; empty when not scored."""
@@ -115,9 +113,9 @@ class InsertionDeletion:
         sizes = _sizes(case.height * case.width, self.steps)
         rank = rank_pixels(fitted(saliency, case.height, case.width), keys)
 
-        blurred = Scene(case.image, blur(case.image, case.neutral))
+        start = Scene(case.image, blurred(case.image, around=case.neutral))
         gone = Scene(case.image, case.neutral.expand_as(case.image).contiguous())
-        inserted = Ranked.prefixes(blurred, rank, sizes)
+        inserted = Ranked.prefixes(start, rank, sizes)
         deleted = Ranked(gone, rank, inserted.stop, torch.full_like(inserted.stop, sizes[-1]))
         scores = yield from ask(Joined((inserted, deleted)))
 
@@ -163,19 +161,3 @@ def area(curve: Curve) -> float:
     """Area under a curve of n + 1 scores by the trapezoid rule, its width scaled to 1."""
     p = curve.double()
     return float((p.sum() - p[0] / 2 - p[-1] / 2) / (len(p) - 1))
-
-
-def blur(image: Image, neutral: Colour) -> Image:
-    """Blur per channel with the authors' kernel: 11 x 11, sigma 5, padded with model input 0.
-
-    Their kernel is a unit impulse on 11 x 11 pixels after a Gaussian filter that reflects at the
-    borders, so that its tails fold back: flatter than a cut Gaussian.
-    """
-    impulse = np.zeros(11)
-    impulse[5] = 1.0
-    line = torch.from_numpy(gaussian_filter1d(impulse, sigma=5.0)).float()
-    # Normalising is affine per channel and the kernel sums to 1: blurring what differs from the
-    # neutral colour, padded with 0, is blurring the model's input, padded with 0.
-    rows = conv2d((image - neutral).unsqueeze(1), line.view(1, 1, 1, -1), padding=(0, 5))
-    both = conv2d(rows, line.view(1, 1, -1, 1), padding=(5, 0))
-    return both.squeeze(1) + neutral

@@ -5,7 +5,9 @@ A fill has the size of the case's image, is in image units, and may leave [0, 1]
 
 from typing import Final, Literal
 
+import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter1d
 from torch.nn import functional
 
 from xaiserve.perturb.case import Case
@@ -35,26 +37,22 @@ def make_fill(kind: FillKind, case: Case, *, grey: float = 0.5) -> Image:
             return blurred(case.image, around=case.neutral)
 
 
-def blurred(
-    image: Image,
-    *,
-    around: Colour,
-    side_px: int = BLUR_SIDE_PX,
-    sigma_px: float = BLUR_SIGMA_PX,
-) -> Image:
-    """Blur each channel with a Gaussian cut off at a square of ``side_px`` (odd) pixels.
+def blurred(image: Image, *, around: Colour) -> Image:
+    """Blur each channel with the kernel of RISE's released insertion metric: 11 x 11, sigma 5.
 
-    Beyond the border lies the colour ``around`` (c, 1, 1): with a model's neutral colour this is
-    the published blur, which pads normalised pictures with zeros.
+    That kernel is a unit impulse on 11 x 11 pixels after a Gaussian filter that reflects at the
+    borders, so that its tails fold back: flatter than a cut Gaussian. Beyond the border lies the
+    colour ``around`` (c, 1, 1): with a model's neutral colour this is the published blur, which
+    pads normalised pictures with zeros.
     """
-    reach = side_px // 2
-    steps = torch.arange(-reach, reach + 1, dtype=torch.float32)
-    bell = torch.exp(-(steps**2) / (2 * sigma_px**2))
-    bell = (bell / bell.sum()).view(1, 1, -1, 1)
-    # The bell is separable: one pass along each side. Channels take the place of rows.
+    impulse = np.zeros(BLUR_SIDE_PX)
+    impulse[BLUR_SIDE_PX // 2] = 1.0
+    line = torch.from_numpy(gaussian_filter1d(impulse, sigma=BLUR_SIGMA_PX)).float()
+    reach = BLUR_SIDE_PX // 2
+    # The kernel is separable: one pass along each side. Channels take the place of rows.
     apart = (image - around).unsqueeze(1)
-    tall = functional.conv2d(apart, bell, padding=(reach, 0))
-    return functional.conv2d(tall, bell.transpose(2, 3), padding=(0, reach)).squeeze(1) + around
+    wide = functional.conv2d(apart, line.view(1, 1, 1, -1), padding=(0, reach))
+    return functional.conv2d(wide, line.view(1, 1, -1, 1), padding=(reach, 0)).squeeze(1) + around
 
 
 def segment_means(image: Image, labels: Labels) -> Image:
