@@ -175,7 +175,7 @@ def _hand_over(
 
     server = JobServer(address)
     here = urlsplit(address).hostname in _HERE
-    images = _reachable_images(config, here=here, upload=upload)
+    images = reachable_images(config, here=here, upload=upload)
     python = sys.executable if here else "python"
     job_id = server.submit(
         shlex.join([python, "-m", "xaiserve", *arguments(config, crew, images)]), out=config.out
@@ -191,7 +191,7 @@ def _hand_over(
     return 0 if server.find(job_id).state == "SUCCEEDED" else SOME_FAILED
 
 
-def _reachable_images(config: "JobConfig", *, here: bool, upload: bool) -> str:
+def reachable_images(config: "JobConfig", *, here: bool, upload: bool) -> str:
     """Return what the cluster shall read, which need not be this machine.
 
     Raises

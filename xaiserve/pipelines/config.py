@@ -4,9 +4,11 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 from xaiserve.errors import InvalidInputError
+
+C = TypeVar("C", bound="JobConfig")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class JobConfig:
         return {"kind": self.kind, "seed": self.seed, "max_inputs": self.max_inputs}
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls: type[C], text: str) -> C:  # noqa: PYI019 -- run-time checks refuse Self
         """Read what `to_json` wrote.
 
         Raises

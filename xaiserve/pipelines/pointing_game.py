@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from typing_extensions import override
 
 from xaiserve.errors import InvalidInputError
-from xaiserve.explainers.registry import explainer_class
+from xaiserve.explainers.registry import make_explainer
 from xaiserve.metrics import summary as scores
 from xaiserve.metrics.pointing_game import EnergyPointingGame, PointingGame
 from xaiserve.metrics.summary import ScoreRow
@@ -134,7 +134,7 @@ def summarise(store: ObjectStore, config: Config) -> Summary:
         explanations={
             method: _explanation_counts(store, method)
             for method in config.methods
-            if finds_sets(explainer_class(method))
+            if finds_sets(make_explainer(method, config.options.get(method)))
         },
     )
 

@@ -62,7 +62,7 @@ class _Loaded:
     scores: torch.Tensor
 
 
-def result_type(explainer: Explainer | type[Explainer]) -> type[Explanation]:
+def result_type(explainer: Explainer) -> type[Explanation]:
     """Find what a method returns, from its annotation."""
     method = getattr(explainer, "attribute", None) or getattr(explainer, "plan", None)
     found: type[Explanation] = get_args(get_type_hints(method)["return"])[2]
@@ -248,7 +248,7 @@ def read_image(uri: str) -> bytes:
         raise InvalidInputError(str(error)) from error
 
 
-def finds_sets(explainer: type[Explainer]) -> bool:
+def finds_sets(explainer: Explainer) -> bool:
     """Say whether a method returns several explanations, and which of them it selects."""
     fields = {field.name for field in dataclasses.fields(result_type(explainer))}
     return {"explanations", "selected"} <= fields

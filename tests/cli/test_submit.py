@@ -1,0 +1,154 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from xaiserve.cli import main
+from xaiserve.cli.submit import arguments, make_config, parse_settings, reachable_images
+from xaiserve.errors import InvalidInputError
+from xaiserve.pipelines.progress import PROGRESS, Progress
+from xaiserve.storage.local import LocalStore
+from xaiserve.testing.jobs import write_images, write_model
+
+NOBODY = "http://127.0.0.1:9"
+CREW = {"workers": 2, "threads": None, "gpus": 0.0}
+
+
+def given(**changes):
+    options = {
+        "kind": "pointing-game",
+        "named_model": "toy=somewhere",
+        "methods": "rise, lime",
+        "settings": ("rise.masks=100", "lime.fill=blur=3"),
+        "images": "s3://bucket/images",
+        "out": "s3://bucket/out",
+        "seed": 3,
+        "limit": None,
+        "max_inputs": None,
+        "model_format": None,
+        "trust_code": False,
+        "device": "cpu",
+        "tolerance_px": None,
+        "tasks_per_part": None,
+    }
+    return options | changes
+
+
+def ended(*words):
+    result = CliRunner().invoke(main, list(words))
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def job(tmp_path):
+    model = write_model(tmp_path / "model")
+    images = write_images(tmp_path / "images", 2)
+    return ["--images", str(images), "--model", f"toy={model}", "--out", str(tmp_path / "out")]
+
+
+def test_settings_go_to_the_method_that_they_name():
+    assert parse_settings(["a.x=1", "b.x=2=3", "a.y="], ["a", "b"]) == {
+        "a": {"x": "1", "y": ""},
+        "b": {"x": "2=3"},
+    }
+    assert parse_settings(["x=1.5"], ["a"]) == {"a": {"x": "1.5"}}
+
+
+@pytest.mark.parametrize("wrong", ["x=1", "a.x", ".x=1", "a.=1"])
+def test_a_setting_without_method_key_or_value_is_refused(wrong):
+    with pytest.raises(InvalidInputError, match=r"--set must be METHOD\.KEY=VALUE"):
+        parse_settings([wrong], ["a", "b"])
+
+
+def test_the_command_line_of_a_job_means_the_same_configuration():
+    config = make_config(**given(tolerance_px=4.0, limit=5, trust_code=True))
+    words = arguments(config, CREW, config.images)
+    assert words[:3] == ["submit", "pointing-game", "--local"]
+    options = dict(zip(words[3:-1:2], words[4::2], strict=False))
+    again = make_config(
+        **given(
+            named_model=options["--model"],
+            methods=options["--methods"],
+            settings=tuple(words[i + 1] for i, word in enumerate(words) if word == "--set"),
+            tolerance_px=float(options["--tolerance-px"]),
+            limit=int(options["--limit"]),
+            trust_code="--trust-code" in words,
+        )
+    )
+    assert again == config
+    assert options["--workers"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--methods", "magic"], "method 'magic' does not exist; known are"),
+        (["--methods", "occlusion", "--set", "cells=0"], "cells must be"),
+        (["--methods", "occlusion", "--limit", "0"], "limit must be at least 1, got 0"),
+        (["--methods", "occlusion", "--workers", "0"], "workers must be at least 1, got 0"),
+        (["--methods", "occlusion", "--tolerance-px", "3"], "is for pointing-game"),
+        (["--methods", "occlusion", "--model", "toy"], "--model must be NAME=DIR, got 'toy'"),
+        (["--methods", "occlusion", "--images", "/nothing"], "/nothing does not exist"),
+        (["--methods", "grad-cam"], "gradients"),
+        (["--methods", ","], "at least one method"),
+    ],
+)
+def test_misuse_ends_with_a_sentence_and_2(job, words, said):
+    code, output = ended("submit", "explain", "--local", *job, *words)
+    assert code == 2
+    assert said in output
+    assert len(output.strip().splitlines()) == 1
+
+
+def test_an_output_of_another_configuration_is_refused(job, tmp_path):
+    LocalStore(tmp_path / "out").write(
+        "job.json",
+        json.dumps({"schema_version": 1, "digest": "x", "configuration": {"seed": 1}}).encode(),
+    )
+    code, output = ended("submit", "explain", "--local", *job, "--methods", "occlusion")
+    assert code == 2
+    assert "already holds another configuration" in output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status"],
+        ["status", "some-job"],
+        ["logs", "some-job"],
+        ["submit", "explain", "--images", "x", "--model", "a=b", "--methods", "rise", "--out", "y"],
+    ],
+)
+def test_a_cluster_out_of_reach_is_told_in_a_sentence(words, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    code, output = ended(*words, "--address", NOBODY)
+    assert code == 2
+    assert f"address {NOBODY} answers no Ray job server" in output
+
+
+def test_status_of_an_output_needs_no_cluster(tmp_path):
+    progress = Progress(state="running", total=4, done=2)
+    LocalStore(tmp_path).write(PROGRESS, progress.to_json())
+    assert ended("status", "--out", str(tmp_path)) == (
+        0,
+        f"{tmp_path}  running: 2/4 explanations\n",
+    )
+    code, output = ended("status", "--out", str(tmp_path), "--json")
+    assert (code, json.loads(output)["done"]) == (0, 2)
+
+
+def test_status_of_an_output_without_a_job_is_told_in_a_sentence(tmp_path):
+    code, output = ended("status", "--out", str(tmp_path / "nothing"))
+    assert code == 2
+    assert "holds no job" in output
+
+
+def test_paths_of_this_machine_are_refused_for_a_cluster_elsewhere():
+    local_out = make_config(**given(out="out"))
+    with pytest.raises(InvalidInputError, match="--out must be s3://bucket/prefix"):
+        reachable_images(local_out, here=False, upload=False)
+    local_images = make_config(**given(images=str(Path("images").absolute())))
+    with pytest.raises(InvalidInputError, match="a path of this machine, which the cluster cannot"):
+        reachable_images(local_images, here=False, upload=False)
+    assert reachable_images(local_images, here=True, upload=False) == local_images.images

@@ -1,0 +1,94 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from xaiserve.errors import ArtifactNotFoundError, InvalidInputError
+from xaiserve.pipelines.manifest import ImageRow, expand
+
+RECORDS = [{"id": "a", "uri": "x.png", "label": 3, "mask": "m.png"}, {"id": "b", "uri": "y.png"}]
+
+
+def picture(path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (4, 4)).save(path)
+    return str(path)
+
+
+def written(folder: Path, ending: str) -> str:
+    path = folder / f"manifest{ending}"
+    match ending:
+        case ".csv":
+            path.write_text("id,uri,label,mask\na,x.png,3,m.png\nb,y.png,,\n")
+        case ".json":
+            path.write_text(json.dumps(RECORDS))
+        case ".jsonl":
+            path.write_text("\n".join(map(json.dumps, RECORDS)) + "\n")
+        case ".parquet":
+            pd.DataFrame(RECORDS).to_parquet(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl", ".parquet"])
+def test_reads_every_kind_of_manifest_alike(tmp_path, ending):
+    assert expand(written(tmp_path, ending)) == (
+        ImageRow(row_id="a", uri=f"{tmp_path}/x.png", target="3", mask=f"{tmp_path}/m.png"),
+        ImageRow(row_id="b", uri=f"{tmp_path}/y.png"),
+    )
+
+
+def test_keeps_two_rows_of_one_file_apart(tmp_path):
+    (tmp_path / "m.csv").write_text("uri\nx.png\nx.png\n")
+    rows = expand(str(tmp_path / "m.csv"))
+    assert [row.row_id for row in rows] == ["000000", "000001"]
+    assert rows[0].uri == rows[1].uri
+
+
+def test_leaves_addresses_as_they_are(tmp_path):
+    (tmp_path / "m.csv").write_text("uri\ns3://bucket/x.png\n/y.png\n")
+    assert [row.uri for row in expand(str(tmp_path / "m.csv"))] == ["s3://bucket/x.png", "/y.png"]
+
+
+def test_lists_the_pictures_of_a_folder_by_their_path_in_it(tmp_path):
+    picture(tmp_path / "b.png")
+    picture(tmp_path / "deep" / "a.JPG")
+    (tmp_path / "notes.txt").write_text("no picture")
+    rows = expand(str(tmp_path))
+    assert [row.row_id for row in rows] == ["b.png", "deep/a.JPG"]
+    assert rows[1].uri == f"{tmp_path}/deep/a.JPG"
+
+
+def test_takes_a_single_picture(tmp_path):
+    uri = picture(tmp_path / "one.png")
+    assert expand(uri) == (ImageRow(row_id="one.png", uri=uri),)
+
+
+def test_takes_only_the_first_rows_when_limited(tmp_path):
+    assert [row.row_id for row in expand(written(tmp_path, ".csv"), limit=1)] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("m.csv", "id,uri\na,x.png\na,y.png\n", "id 'a' names rows 0 and 1"),
+        ("m.csv", "file\nx.png\n", "row 0 has no column 'uri' or 'image' or 'path'"),
+        ("m.csv", "uri\n", "lists no image"),
+        ("m.json", "{", "cannot be read"),
+        ("m.json", '{"uri": "x.png"}', "must be a list of objects"),
+        ("m.parquet", "no parquet", "cannot be read"),
+    ],
+)
+def test_says_what_is_wrong_with_a_manifest(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InvalidInputError, match=said):
+        expand(str(tmp_path / name))
+
+
+def test_says_that_nothing_is_there(tmp_path):
+    with pytest.raises(ArtifactNotFoundError, match="does not exist"):
+        expand(str(tmp_path / "nothing"))
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(InvalidInputError, match="must name a folder with pictures"):
+        expand(str(tmp_path))

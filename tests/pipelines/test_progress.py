@@ -1,0 +1,66 @@
+import json
+
+import pytest
+
+from xaiserve.pipelines.progress import PROGRESS, Progress, Reporter
+from xaiserve.storage.local import LocalStore
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def reporter(tmp_path, clock, told):
+    return Reporter(LocalStore(tmp_path), total=10, resumed=2, tell=told.append, clock=clock)
+
+
+def test_tells_at_once_and_then_at_most_every_two_seconds(reporter, clock, told):
+    reporter.start()
+    for _ in range(4):
+        clock.now += 1
+        reporter.add(done=1, failed=0, model_inputs=10)
+    assert [each.done for each in told] == [2, 4, 6]
+
+
+def test_what_an_earlier_run_published_and_the_start_do_not_count_as_speed(reporter, clock, told):
+    reporter.start()
+    clock.now += 30
+    reporter.add(done=2, failed=0, model_inputs=100)
+    assert told[-1].per_second is None
+    clock.now += 4
+    reporter.add(done=2, failed=1, model_inputs=100)
+    assert (told[-1].per_second, told[-1].seconds_left) == (0.5, 8.0)
+    assert str(told[-1]) == (
+        "running: 6/10 explanations, 1 failed, 0.50/s, 25 model inputs/s, 8 s left"
+    )
+
+
+def test_progress_is_read_back_from_the_output(reporter, tmp_path):
+    reporter.start()
+    last = reporter.end("done")
+    written = (tmp_path / PROGRESS).read_bytes()
+    assert Progress.from_json(written) == last
+    assert json.loads(written)["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("left", "said"), [(5, "5 s left"), (65, "1 min 5 s left"), (7260, "2 h 1 min left")]
+)
+def test_writes_durations_as_people_do(left, said):
+    progress = Progress(state="running", total=left, per_second=1.0)
+    assert str(progress).endswith(said)

@@ -1,0 +1,117 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xaiserve.errors import InvalidInputError
+from xaiserve.explainers.registry import make_explainer
+from xaiserve.pipelines import explain, pointing_game
+from xaiserve.pipelines.cluster import Crew, Placement, crew_for
+from xaiserve.pipelines.manifest import ImageRow
+from xaiserve.pipelines.tasks import Chunk, Task, chunks, make_tasks, tasks_per_part
+
+ROW = ImageRow(row_id="a", uri="/a.png", target="1", mask="/m.png")
+SETTINGS = {"kind": "explain", "seed": 0, "model": "digest"}
+GIVEN = {"images": "x", "out": "y", "model": "toy", "model_source": "z", "methods": ("rise",)}
+
+
+def task_id(row=ROW, method="occlusion", options=None, settings=SETTINGS):
+    return make_tasks([row], make_explainer(method, options), settings)[0].task_id
+
+
+def test_a_task_is_known_by_its_row_its_method_and_what_decides_the_result():
+    same = task_id(options={"cells": "8"})
+    assert same == task_id()
+    others = {
+        task_id(row=dataclasses.replace(ROW, row_id="b")),
+        task_id(row=dataclasses.replace(ROW, uri="/b.png")),
+        task_id(row=dataclasses.replace(ROW, target="0")),
+        task_id(row=dataclasses.replace(ROW, mask=None)),
+        task_id(method="rise"),
+        task_id(options={"cells": "7"}),
+        task_id(settings=SETTINGS | {"seed": 1}),
+        task_id(settings=SETTINGS | {"model": "another"}),
+        task_id(settings=SETTINGS | {"kind": "pointing-game"}),
+    }
+    assert len(others - {same}) == 9
+
+
+@given(st.integers(0, 100), st.integers(1, 40))
+def test_chunks_hold_every_task_once_and_in_order(count, size):
+    tasks = tuple(Task(str(number), ROW) for number in range(count))
+    found = list(chunks("rise", tasks, size))
+    assert [task for chunk in found for task in chunk.tasks] == list(tasks)
+    assert all(1 <= len(chunk.tasks) <= size for chunk in found)
+
+
+def test_a_chunk_survives_the_way_to_a_worker():
+    chunk = Chunk("rise", (Task("1", ROW), Task("2", ImageRow(row_id="b", uri="/b.png"))))
+    assert Chunk.from_json(chunk.to_json()) == chunk
+
+
+@pytest.mark.parametrize(
+    ("rows", "workers", "size"), [(1, 4, 1), (12, 2, 2), (100, 2, 13), (100_000, 16, 32)]
+)
+def test_parts_are_small_enough_to_keep_all_workers_busy(rows, workers, size):
+    assert tasks_per_part(rows, workers) == size
+
+
+@pytest.mark.parametrize(
+    ("cpus", "placement", "crew"),
+    [
+        (2, Placement(), Crew(workers=2, threads=1, gpus=0)),
+        (64, Placement(), Crew(workers=16, threads=4, gpus=0)),
+        (8, Placement(threads=3), Crew(workers=2, threads=3, gpus=0)),
+        (8, Placement(workers=1), Crew(workers=1, threads=1, gpus=0)),
+        (8, Placement(gpus=0.5), Crew(workers=4, threads=1, gpus=0.5)),
+    ],
+)
+def test_a_crew_fits_what_is_free(cpus, placement, crew):
+    assert crew_for(placement, cpus, 2.0) == crew
+
+
+def test_refuses_a_worker_that_would_wait_for_ever():
+    with pytest.raises(InvalidInputError, match="a worker needs 4 CPUs and 0 GPUs, and 2"):
+        crew_for(Placement(threads=4), 2, 0)
+    with pytest.raises(InvalidInputError, match="1 GPUs, and 8 and 0 are free"):
+        crew_for(Placement(gpus=1), 8, 0)
+
+
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"threads": 0}, {"cpus": 0}, {"gpus": -1.0}])
+def test_a_placement_names_the_field_that_is_wrong(wrong):
+    with pytest.raises(InvalidInputError, match=f"{next(iter(wrong))} must be at least"):
+        Placement(**wrong)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        explain.Config(**GIVEN, options={"rise": {"masks": "100"}}, limit=3, max_inputs=50),
+        pointing_game.Config(**GIVEN, tolerance_px=3.5, trust_code=True, seed=7),
+    ],
+)
+def test_a_configuration_survives_json(config):
+    assert type(config).from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"methods": ()}, "methods must name at least one"),
+        ({"methods": ("rise", "rise")}, "each once"),
+        ({"options": {"lime": {}}}, "options are given for method 'lime'"),
+        ({"limit": 0}, "limit must be at least 1, got 0"),
+        ({"max_inputs": 0}, "max_inputs must be at least 1"),
+        ({"tasks_per_part": 0}, "tasks_per_part must be at least 1"),
+        ({"tolerance_px": -1.0}, "tolerance_px must be at least 0, got -1"),
+    ],
+)
+def test_a_configuration_names_the_field_that_is_wrong(wrong, said):
+    with pytest.raises(InvalidInputError, match=said):
+        pointing_game.Config(**{**GIVEN, **wrong})
+
+
+def test_json_of_another_kind_is_no_configuration():
+    with pytest.raises(InvalidInputError, match="no explain configuration"):
+        explain.Config.from_json(pointing_game.Config(**GIVEN).to_json())

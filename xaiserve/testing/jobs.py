@@ -1,0 +1,182 @@
+"""Dataset jobs under test: a data set and a model with a known answer, and processes to kill.
+
+The model scores class 1, ``light``, by the brightness of the brightest 8 x 8 cell; every picture is
+dark but for one such cell, which is its ground truth. Jobs run as processes of their own, so that
+what is killed is what would die in earnest.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image as PillowImage
+
+SIDE: Final = 32
+CELL_PX: Final = 8
+MANIFEST: Final = "manifest.jsonl"
+
+_CELLS: Final = (SIDE // CELL_PX) ** 2
+_SPEC: Final = {
+    "height": SIDE,
+    "width": SIDE,
+    "channels": 1,
+    "value_range": [0, 1],
+    "mean": [0],
+    "std": [1],
+    "resize": {"mode": "exact", "resample": "bilinear"},
+    "labels": ["dark", "light"],
+    "activation": "softmax",
+}
+
+
+def write_model(folder: Path) -> Path:
+    """Write the model as ONNX with its specification; return ``folder``."""
+    nodes = [
+        helper.make_node("AveragePool", ["x"], ["cells"], kernel_shape=[8, 8], strides=[8, 8]),
+        helper.make_node("GlobalMaxPool", ["cells"], ["top"]),
+        helper.make_node("Flatten", ["top"], ["one"]),
+        helper.make_node("Mul", ["one", "eight"], ["lit"]),
+        helper.make_node("Sub", ["four", "lit"], ["dark"]),
+        helper.make_node("Concat", ["dark", "lit"], ["y"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "brightest",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, SIDE, SIDE])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
+        [
+            numpy_helper.from_array(np.array([[number]], np.float32), name)
+            for name, number in {"eight": 8.0, "four": 4.0}.items()
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, folder / "model.onnx")
+    (folder / "xaiserve.json").write_text(json.dumps(_SPEC), encoding="utf-8")
+    return folder
+
+
+def write_images(folder: Path, count: int) -> Path:
+    """Write distinct pictures, a mask for each, and a manifest; return the manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for index in range(count):
+        mask = cell_mask(index)
+        # The grey levels tell apart the pictures that are lit in the same place.
+        picture = np.where(mask, 230, 20 + index // _CELLS).astype(np.uint8)
+        PillowImage.fromarray(picture).save(folder / f"{index:03d}.png")
+        PillowImage.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{index:03d}-mask.tif")
+        files = {"uri": f"{index:03d}.png", "mask": f"{index:03d}-mask.tif"}
+        lines.append(json.dumps({"id": f"image-{index}", "label": "light"} | files))
+    (folder / MANIFEST).write_text("\n".join(lines), encoding="utf-8")
+    return folder / MANIFEST
+
+
+def cell_mask(index: int) -> "np.typing.NDArray[np.bool_]":
+    """Return the ground truth of picture ``index``, (32, 32)."""
+    row, column = (CELL_PX * place for place in divmod(index % _CELLS, SIDE // CELL_PX))
+    mask = np.zeros((SIDE, SIDE), np.bool_)
+    mask[row : row + CELL_PX, column : column + CELL_PX] = True
+    return mask
+
+
+@contextmanager
+def job_process(
+    arguments: Sequence[str], variables: Mapping[str, str] | None = None
+) -> "Iterator[subprocess.Popen[str]]":
+    """Run ``xaiserve submit ARGUMENTS --local`` as a process that leaves none behind."""
+    environment = dict(os.environ)  # noqa: TID251 -- passed on
+    environment.pop("RAY_ADDRESS", None)
+    process = subprocess.Popen(  # noqa: S603 -- our own command
+        [sys.executable, "-m", "xaiserve", "submit", *arguments, "--local"],
+        env=environment | dict(variables or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            kill_driver(process)
+        process.communicate()
+
+
+def wait_until(
+    happened: Callable[[], bool], process: "subprocess.Popen[str]", *, limit_s: float
+) -> bool:
+    """Wait until something has happened while ``process`` runs; say whether it has.
+
+    Raises
+    ------
+    TimeoutError
+        Neither it nor the end of the process has come within ``limit_s`` seconds.
+    """
+    until = time.monotonic() + limit_s
+    while time.monotonic() < until:
+        if happened():
+            return True
+        if process.poll() is not None:
+            return False
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing has happened for {limit_s:g} s")
+
+
+def workers_of(process: "subprocess.Popen[str]") -> list[int]:
+    """List the processes that explain for a job."""
+    return [pid for pid in descendants(process.pid) if "MapWorker" in _title(pid)]
+
+
+def kill_driver(process: "subprocess.Popen[str]") -> None:
+    """Kill a job's driver as a lost machine would, and wait until Ray has followed it.
+
+    Raises
+    ------
+    TimeoutError
+        A process of the job is still there after 30 seconds.
+    """
+    family = descendants(process.pid)
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 30
+    while left := [pid for pid in family if _is_alive(pid)]:
+        if time.monotonic() > until:
+            raise TimeoutError(f"{len(left)} processes outlive their driver: {left}")
+        time.sleep(0.1)
+
+
+def descendants(pid: int) -> list[int]:
+    """List the processes that a process has started, and those that they have, from /proc."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        # The name in brackets may hold spaces; state and parent come after it.
+        with suppress(OSError):
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found, waiting = [], [pid]
+    while waiting:
+        mine = children.get(waiting.pop(), [])
+        found += mine
+        waiting += mine
+    return found
+
+
+def _title(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
+def _is_alive(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
