@@ -32,7 +32,7 @@ from xaiserve.cli.options import Pair, Range, model_options, pictures_in
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where files go.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per photo.")
 @click.pass_context
-def command(ctx: click.Context, *, as_json: bool, **wishes: Any) -> None:  # Any: click's values
+def command(ctx: click.Context, /, *, as_json: bool, **wishes: Any) -> None:  # Any: click's values
     """Explain photographs: files, or folders of them.
 
     Into --out go, per photo, NAME.overlay.png and NAME.json (masks, and the map's values), and

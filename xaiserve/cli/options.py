@@ -15,7 +15,7 @@ SUFFIXES: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".w
 """Files of a folder that are taken for pictures; a file that is named is always taken."""
 
 
-class Pair(click.ParamType):
+class Pair(click.ParamType[tuple[str, str]]):
     """``key=value``, as a tuple of two texts."""
 
     name = "key=value"
@@ -32,7 +32,7 @@ class Pair(click.ParamType):
         return key.strip().replace("-", "_"), text.strip()
 
 
-class Range(click.ParamType):
+class Range(click.ParamType[tuple[float, float]]):
     """``low,high``, as a tuple of two numbers, the first below the second."""
 
     name = "low,high"

@@ -1,0 +1,70 @@
+"""What ``xaiserve gallery`` does: several methods on the same images, on one engine.
+
+Not imported before the command runs, because it imports torch.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from xaiserve.api import load_case, outcomes
+from xaiserve.errors import InvalidInputError
+from xaiserve.explainers.base import Explainer, Explanation
+from xaiserve.explainers.registry import make_explainer
+from xaiserve.models.classifier import Classifier
+from xaiserve.perturb.case import Case
+from xaiserve.perturb.engine import Engine
+from xaiserve.report.gallery import Row
+
+
+def compared(
+    model: Classifier, images: Sequence[Path], methods: Sequence[str], seed: int
+) -> list[Row]:
+    """Explain every image with every method.
+
+    Raises
+    ------
+    XaiServeError
+        An image cannot be read, or a method does not exist.
+    """
+    explainers = [make_explainer(name) for name in methods]
+    cases = [load_case(path, model) for path in images]
+    total = len(explainers) * len(cases)
+    columns = []
+    with (
+        Engine(model) as engine,
+        tqdm(total=total, unit="explanation", disable=not sys.stderr.isatty()) as bar,
+    ):
+        for explainer in explainers:
+            bar.set_postfix_str(explainer.name)
+            columns.append(_answers(explainer, engine, cases, seed, bar))
+    captions = [_caption(case, model) for case in cases]
+    return [
+        Row(case=case, caption=caption, answers=answers)
+        for case, caption, answers in zip(cases, captions, zip(*columns, strict=True), strict=True)
+    ]
+
+
+def _answers(
+    explainer: Explainer,
+    engine: Engine,
+    cases: Sequence[Case],
+    seed: int,
+    bar: tqdm,
+) -> list[Explanation | str]:
+    try:
+        found: list[Explanation | str] = []
+        for outcome in outcomes(explainer, engine, cases, seed=seed):
+            found.append(outcome.explanation or str(outcome.error))
+            bar.update()
+    except InvalidInputError as error:
+        # The method as such does not go with this model: it needs gradients, say.
+        return [str(error)] * len(cases)
+    return found
+
+
+def _caption(case: Case, model: Classifier) -> str:
+    score = float(model.scores(case.image.unsqueeze(0))[0, case.target])
+    return f"{model.spec.labels[case.target]} {score:.2f}"
