@@ -132,7 +132,7 @@ def summarise(store: ObjectStore, config: Config) -> Summary:
         totals=read_totals(store),
         table=scores.summarise(score_rows(rows), Keys.root(config.seed, "summary")),
         explanations={
-            method: _explanation_counts(store, method)
+            method: explanation_counts(store, method)
             for method in config.methods
             if finds_sets(make_explainer(method, config.options.get(method)))
         },
@@ -173,7 +173,8 @@ def _blind_rows(row: Mapping[str, Any], column: str, metric: str) -> Iterator[Sc
         )
 
 
-def _explanation_counts(store: ObjectStore, method: str) -> Mapping[int, int]:
+def explanation_counts(store: ObjectStore, method: str) -> Mapping[int, int]:
+    """Count images by the number of explanations in the family that a method selected."""
     rows = read_rows(store, ["selected", "status"], methods=[method]).to_pylist()
     return Counter(len(row["selected"]) for row in rows if row["status"] == "ok")
 

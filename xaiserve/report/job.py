@@ -24,12 +24,13 @@ class Example:
     facts
         Names and values as they are shown: method, score, number of explanations, ...
     picture
-        PNG or JPEG; `xaiserve.report.overlays.overlay_png` draws one.
+        PNG or JPEG; `xaiserve.report.overlays.overlay_png` draws one. None when it cannot be drawn
+        any more; ``facts`` should say why.
     """
 
     name: str
     facts: tuple[tuple[str, str], ...]
-    picture: bytes
+    picture: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """`overlay_png`: one explanation drawn over its image."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Final
 
@@ -8,6 +9,7 @@ from PIL import Image as PillowImage
 
 from xaiserve.explainers.base import Explanation
 from xaiserve.explainers.multirex import MultiRexExplanation, SufficientSet
+from xaiserve.models.frame import Frame
 from xaiserve.perturb.case import Case
 from xaiserve.report.drawing import Picture, to_picture
 from xaiserve.report.panels import Outlined, Sketch, draw
@@ -45,37 +47,38 @@ def overlay_png(
 def sketch(
     case: Case, explanation: Explanation, *, original: PillowImage.Image | None = None
 ) -> Sketch:
-    """Collect what `draw` needs; see `overlay_png`."""
+    """Collect what `xaiserve.report.panels.draw` needs; see `overlay_png`."""
+    if original is None:
+        return _sketch(explanation, to_picture(case.image))
+    if case.frame is None:
+        raise ValueError(f"case {case.name or case.image_id} was made without an original picture")
+    return over_original(explanation, case.frame, original)
+
+
+def over_original(explanation: Explanation, frame: Frame, original: PillowImage.Image) -> Sketch:
+    """Carry an explanation back to the pixels of the picture that it is about."""
+    found = _sketch(explanation, rgb(original))
+    sets = found.sets and tuple(
+        Outlined(mask=frame.mask_to_original(one.mask), caption=one.caption) for one in found.sets
+    )
+    return dataclasses.replace(found, saliency=frame.to_original(found.saliency), sets=sets)
+
+
+def _sketch(explanation: Explanation, picture: Picture) -> Sketch:
     sets: tuple[Outlined, ...] | None = None
     if isinstance(explanation, MultiRexExplanation):
         chosen = [explanation.explanations[index] for index in explanation.selected]
         sets = tuple(Outlined(mask=one.mask, caption=_caption(one)) for one in chosen)
-    found = Sketch(
-        picture=to_picture(case.image),
+    return Sketch(
+        picture=picture,
         saliency=explanation.saliency,
         unit=UNITS.get(explanation.explainer, OWN_UNIT),
         sets=sets,
     )
-    return found if original is None else _on_original(found, case, original)
 
 
 def _caption(one: SufficientSet) -> str:
     return f"{one.area_fraction:.1%} of the model's picture, alone scored {one.confidence:.3f}"
-
-
-def _on_original(found: Sketch, case: Case, original: PillowImage.Image) -> Sketch:
-    if case.frame is None:
-        raise ValueError(f"case {case.name or case.image_id} was made without an original picture")
-    frame = case.frame
-    sets = found.sets and tuple(
-        Outlined(mask=frame.mask_to_original(one.mask), caption=one.caption) for one in found.sets
-    )
-    return Sketch(
-        picture=rgb(original),
-        saliency=frame.to_original(found.saliency),
-        unit=found.unit,
-        sets=sets,
-    )
 
 
 def rgb(picture: PillowImage.Image) -> Picture:

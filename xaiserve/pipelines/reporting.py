@@ -1,0 +1,192 @@
+"""The page of a finished job, made from its rows alone.
+
+Pictures are drawn again from the stored maps and masks over the images that the rows name.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from xaiserve.errors import InvalidInputError, XaiServeError
+from xaiserve.explainers.base import Explanation
+from xaiserve.explainers.registry import make_explainer
+from xaiserve.metrics import summary as scores
+from xaiserve.models.frame import Frame
+from xaiserve.perturb.rng import Keys
+from xaiserve.pipelines.pointing_game import explanation_counts, score_rows
+from xaiserve.pipelines.totals import FAILURES, Totals, read_totals
+from xaiserve.pipelines.work import finds_sets, read_image, result_type
+from xaiserve.report.job import Distribution, Example, FailedRow, JobReport, job_page
+from xaiserve.report.overlays import over_original
+from xaiserve.report.page import embeddable, number
+from xaiserve.report.panels import draw
+from xaiserve.storage.dataset import read_manifest, read_rows
+from xaiserve.storage.objects import ObjectStore
+from xaiserve.storage.pictures import decode
+from xaiserve.storage.records import RowFormat, TaskRow
+
+REPORT: Final = "report.html"
+PER_METHOD: Final = 3
+"""Best cases, and worst cases, per method."""
+
+LISTED: Final = 50
+"""Failed rows on the page."""
+
+_SIDE_PX: Final = 1000
+_POINTING: Final = "pointing-game"
+_COMMON: Final = ("method", "row_id", "image_name", "status", "error_text", "target_label")
+_SCORED: Final = (
+    *("pointing_game", "pointing_game_reason", "pointing_game_chance", "pointing_game_centre"),
+    *("energy", "energy_reason", "energy_chance", "energy_centre"),
+)
+_Row = Mapping[str, Any]  # a row's columns differ in type
+
+
+def write_report(store: ObjectStore) -> str:
+    """Write ``report.html`` beside the rows of a finished job, and return its text.
+
+    Raises
+    ------
+    InvalidInputError
+        The job has not finished.
+    """
+    page = job_page(job_report(store))
+    store.write(REPORT, page.encode())
+    return page
+
+
+def job_report(store: ObjectStore) -> JobReport:
+    """Read a finished job's rows; see `write_report`."""
+    if read_manifest(store) is None:
+        raise InvalidInputError(f"output {store.uri} must hold a finished job; this one is not")
+    job: _Row = json.loads(store.read("job.json"))["configuration"]
+    pointing = job["kind"] == _POINTING
+    columns = _COMMON + _SCORED if pointing else _COMMON
+    rows: list[_Row] = read_rows(store, columns).to_pylist()
+    totals = read_totals(store)
+    failures = [row for row in rows if row["status"] in FAILURES]
+    best, worst = _extremes(rows) if pointing else ({}, {})
+    return JobReport(
+        title="Pointing game" if pointing else "Explanations of a data set",
+        setting=_setting(store, job, totals),
+        summary=_table(rows, job["seed"]) if pointing else None,
+        distributions=_distributions(store, totals),
+        best=_examples(store, best),
+        worst=_examples(store, worst),
+        examples=() if pointing else _examples(store, _first(rows)),
+        failures=tuple(
+            FailedRow(name=row["row_id"], method=row["method"], reason=row["error_text"] or "")
+            for row in failures[:LISTED]
+        ),
+        failed=len(failures),
+    )
+
+
+def _table(rows: Sequence[_Row], seed: int) -> scores.Summary:
+    return scores.summarise(score_rows(rows), Keys.root(seed, "summary"))
+
+
+def _setting(store: ObjectStore, job: _Row, totals: Totals) -> tuple[tuple[str, str], ...]:
+    inputs = sum(each.model_inputs * (each.ok + each.none + each.failed) for each in totals.methods)
+    return (
+        ("output", store.uri),
+        ("images", str(job["images"]["rows"])),
+        ("methods", ", ".join(each.method for each in totals.methods)),
+        ("rows", str(totals.rows)),
+        ("failed", str(totals.failed)),
+        ("model inputs", f"{inputs:.0f}"),
+        ("seed", str(job["seed"])),
+    )
+
+
+def _distributions(store: ObjectStore, totals: Totals) -> tuple[Distribution, ...]:
+    return tuple(
+        Distribution(method=each.method, images=explanation_counts(store, each.method))
+        for each in totals.methods
+        if finds_sets(make_explainer(each.method))
+    )
+
+
+_Chosen = Mapping[str, Sequence[str]]
+"""Row ids per method, in the order in which they are shown."""
+
+
+def _extremes(rows: Sequence[_Row]) -> tuple[_Chosen, _Chosen]:
+    """Rank by the pointing game, then by energy, then by id; short lists share no image."""
+    by_method = _by_method(rows, lambda row: row["energy"] is not None)
+    ranked = {
+        method: [row["row_id"] for row in sorted(own, key=_merit, reverse=True)]
+        for method, own in by_method.items()
+    }
+    halves = {method: min(PER_METHOD, (len(ids) + 1) // 2) for method, ids in ranked.items()}
+    best = {method: ids[: halves[method]] for method, ids in ranked.items()}
+    worst = {method: ids[halves[method] :][-PER_METHOD:][::-1] for method, ids in ranked.items()}
+    return best, worst
+
+
+def _merit(row: _Row) -> tuple[float, float, str]:
+    hit = row["pointing_game"]
+    return (-1.0 if hit is None else hit, row["energy"], row["row_id"])
+
+
+def _first(rows: Sequence[_Row]) -> _Chosen:
+    return {
+        method: sorted(row["row_id"] for row in own)[:PER_METHOD]
+        for method, own in _by_method(rows, lambda _: True).items()
+    }
+
+
+def _by_method(rows: Sequence[_Row], wanted: Callable[[_Row], bool]) -> dict[str, list[_Row]]:
+    found: dict[str, list[_Row]] = {}
+    for row in rows:
+        if row["status"] == "ok" and wanted(row):
+            found.setdefault(row["method"], []).append(row)
+    return found
+
+
+def _examples(store: ObjectStore, chosen: _Chosen) -> tuple[Example, ...]:
+    return tuple(
+        _example(task, result, scored)
+        for method, row_ids in chosen.items()
+        for task, result, scored in _results(store, method, row_ids)
+    )
+
+
+def _results(
+    store: ObjectStore, method: str, row_ids: Sequence[str]
+) -> list[tuple[TaskRow, Explanation, _Row]]:
+    """Read whole rows of a few images, in the order asked for."""
+    table = read_rows(store, methods=[method])
+    ids = table.column("row_id").to_pylist()
+    few = table.take([ids.index(row_id) for row_id in row_ids])
+    row_format = RowFormat(result_type(make_explainer(method)), Frame)
+    return [
+        (task, result, scored)
+        for (task, result), scored in zip(row_format.from_table(few), few.to_pylist(), strict=True)
+        if result is not None
+    ]
+
+
+def _example(task: TaskRow, result: Explanation, scored: _Row) -> Example:
+    facts = [
+        ("method", task.method),
+        ("target", f"{task.target_label} {number(task.confidence)}"),
+        ("model inputs", str(task.model_inputs)),
+    ]
+    if "energy" in scored:
+        facts.append(("pointing game", number(scored["pointing_game"], 2)))
+        facts.append(("energy in the object", number(scored["energy"])))
+    picture: bytes | None = None
+    try:
+        original = decode(read_image(task.image_uri)).image
+    except XaiServeError as error:
+        facts.append(("no picture", str(error)))
+    else:
+        drawn = draw(over_original(result, _frame(task), original))
+        picture = embeddable(drawn, _SIDE_PX)
+    return Example(name=task.image_name or task.row_id, facts=tuple(facts), picture=picture)
+
+
+def _frame(task: TaskRow) -> Frame:
+    assert isinstance(task.frame, Frame), f"row {task.row_id} is ok and has no frame"  # noqa: S101
+    return task.frame
