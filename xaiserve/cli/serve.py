@@ -51,9 +51,10 @@ def command(
     xaiserve serve --model mobilenet=DIR
     curl -F image=@photo.jpg "http://localhost:8000/v1/explain?model=mobilenet&method=multirex"
     """  # noqa: D301 -- \b is click's
+    config = _config(models, port=port, host=host, file=file, **shared)
+
     from xaiserve.serve.running import start_service
 
-    config = _config(models, port=port, host=host, file=file, **shared)
     service = start_service(config, address=address)
     try:
         with _stopping() as stopped:

@@ -1,0 +1,110 @@
+"""``xaiserve serve``: misuse in one sentence, and one service from start to stop."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from xaiserve.cli.main import main
+
+pytestmark = pytest.mark.filterwarnings(
+    # The settings of Ray Serve use what pydantic has deprecated, which shows on import.
+    "ignore:Using extra keyword arguments on `Field`"
+)
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, ["serve", *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "at least one --model"),
+        (("--model", "folder"), "--model must be NAME=SOURCE, got 'folder'"),
+        (("--model", "a=./absent/folder"), "absent/folder"),
+        (("--model", "a=x", "--port", "99999"), "port"),
+        (("--model", "a/b=x"), "models.a/b"),
+        (("--model", "a=x", "--replicas", "0"), "replicas"),
+        (("--model", "a=x", "--format", "pickle"), "file_format"),
+        (("--config", "absent.yaml"), "absent.yaml cannot be read"),
+        (("--model", "a=package.module:factory"), "--trust-code"),
+    ],
+)
+def test_misuse_is_one_sentence_and_exit_code_2(words: tuple[str, ...], told: str):
+    result = run(*words)
+
+    assert result.exit_code == 2, result.output
+    assert told in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_a_taken_port_is_exit_code_2():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = run("--model", "a=embedded", "--port", port)
+
+    assert result.exit_code == 2
+    assert f"got {port}" in result.output
+
+
+def descendants(pid: int) -> set[int]:
+    """List the processes that ``pid`` started, directly or not."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(entry.parent.name)] = int(fields[1])
+    found = {pid}
+    while grown := {child for child, parent in parents.items() if parent in found} - found:
+        found |= grown
+    return found - {pid}
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.parametrize(
+    ("send", "number"),
+    # Ctrl-C reaches the whole group, a service manager's signal the one process.
+    [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)],
+)
+def test_it_serves_until_a_signal_and_leaves_no_process(
+    send: Callable[[int, int], None], number: signal.Signals
+):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "xaiserve", "serve", "--model", "small=embedded"]
+    with subprocess.Popen(
+        [*command, "--port", str(port)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        curl = next(line for line in process.stderr if line.startswith("curl"))
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
+            ready = answer.status
+        started = descendants(process.pid)
+        send(process.pid, number)
+        process.stderr.read()
+
+    assert f":{port}/v1/explain?model=small&method=multirex" in curl
+    assert ready == 200
+    assert process.returncode == 0
+    assert started
+    assert not [pid for pid in started if alive(pid)]
