@@ -17,6 +17,7 @@ from xaiserve.perturb.plan import Found, Progress, stop
 from xaiserve.perturb.rng import Keys
 from xaiserve.perturb.ticket import Limits
 from xaiserve.testing import toys
+from xaiserve.testing.contracts import ExplainerContract
 
 SIDE = 24
 IMAGE = toys.toy_image(SIDE)
@@ -337,3 +338,11 @@ def test_ties_of_the_ranking_go_to_the_larger_index():
 def test_a_parameter_out_of_range_is_refused_by_name(field, value, allowed):
     with pytest.raises(InvalidInputError, match=f"{field} must be .*{allowed}"):
         make_explainer("multirex", {field: value})
+
+
+class TestMultiRexContract(ExplainerContract):
+    explainer = MultiRex(iterations=4, chunk=8, spotlights=3, spotlight_radius=5, budget=2)
+    max_inputs = 2 + 4 * 14 * 31 + 72 + 2 * (3 * 4 + 72) + 3
+
+    def classifier(self, image):
+        return toys.patch_classifier(image, self.patch)
