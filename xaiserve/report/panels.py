@@ -191,7 +191,7 @@ def _greyed_array(
 ) -> npt.NDArray[np.float32]:
     """Make grey and stretch the middle 98 % of the levels to ``low`` to ``high``."""
     grey = values @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    darkest, brightest = np.percentile(grey, [1, 99])
+    darkest, brightest = (float(end) for end in np.percentile(grey, [1, 99]))
     if brightest - darkest < 1:
         stretched = np.full_like(grey, (low + high) / 2)
     else:

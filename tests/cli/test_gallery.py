@@ -1,0 +1,38 @@
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+from PIL import Image as PillowImage
+
+from xaiserve.cli import main
+from xaiserve.report.gallery import CELL_PX, GAP_PX
+
+
+def gallery(model: Path, photos: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["gallery", str(photos), "--model", str(model), *arguments])
+
+
+def test_has_a_row_per_image_and_a_column_per_method(
+    model_folder: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "g.png"
+    ended = gallery(model_folder, photos, "--methods", "occlusion,multirex", "--out", str(out))
+    assert ended.exit_code == 0, ended.output
+    with PillowImage.open(out) as picture:
+        # The image, occlusion, and the two columns of multirex.
+        assert picture.width == 4 * CELL_PX + 5 * GAP_PX
+        assert picture.height > 3 * CELL_PX
+
+
+def test_a_method_that_does_not_go_with_the_model_says_so_in_its_place(
+    model_folder: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "g.png"
+    ended = gallery(model_folder, photos, "--methods", "occlusion,grad-cam", "--out", str(out))
+    assert ended.exit_code == 0, ended.output
+    with PillowImage.open(out) as picture:
+        assert picture.width == 3 * CELL_PX + 4 * GAP_PX
+
+
+def test_an_unreadable_image_is_misuse(model_folder: Path, photos: Path) -> None:
+    (photos / "000.png").write_bytes(b"?")
+    assert gallery(model_folder, photos, "--methods", "occlusion").exit_code == 2
