@@ -20,7 +20,7 @@ def given(**changes):
         "kind": "pointing-game",
         "named_model": "toy=somewhere",
         "methods": "rise, lime",
-        "settings": ("rise.masks=100", "lime.fill=blur=3"),
+        "settings": ("rise.samples=100", "lime.fill=blur=3"),
         "images": "s3://bucket/images",
         "out": "s3://bucket/out",
         "seed": 3,

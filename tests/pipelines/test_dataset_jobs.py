@@ -1,6 +1,7 @@
 """Jobs on a Ray of their own, as processes: run, broken, killed and run again."""
 
 import json
+import logging
 import os
 import signal
 from pathlib import Path
@@ -23,7 +24,7 @@ METHODS = ("occlusion", "rise")
 def words(kind, images, model, out, *more):
     return [
         *(kind, "--images", str(images), "--model", f"toy={model}", "--out", str(out)),
-        *("--methods", ",".join(METHODS), "--set", "rise.masks=20000", "--tasks-per-part", "2"),
+        *("--methods", ",".join(METHODS), "--set", "rise.samples=20000", "--tasks-per-part", "2"),
         *("--workers", "2", "--threads", "1", *more),
     ]
 
@@ -80,6 +81,7 @@ def test_a_worker_that_is_killed_loses_and_repeats_nothing_on_s3(
     tmp_path, model_folder, monkeypatch
 ):
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server.start()
     host, port = server.get_host_and_port()
     variables = {

@@ -7,6 +7,7 @@ what is killed is what would die in earnest.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -106,9 +107,11 @@ def job_process(
     try:
         yield process
     finally:
-        if process.poll() is None:
-            kill_driver(process)
-        process.communicate()
+        try:
+            if process.poll() is None:
+                kill_driver(process)
+        finally:
+            process.communicate()
 
 
 def wait_until(
@@ -127,7 +130,7 @@ def wait_until(
             return True
         if process.poll() is not None:
             return False
-        time.sleep(0.05)
+        time.sleep(0.1)
     raise TimeoutError(f"nothing has happened for {limit_s:g} s")
 
 
@@ -137,21 +140,24 @@ def workers_of(process: "subprocess.Popen[str]") -> list[int]:
 
 
 def kill_driver(process: "subprocess.Popen[str]") -> None:
-    """Kill a job's driver as a lost machine would, and wait until Ray has followed it.
+    """Kill a job's driver, wait until its workers have followed it, and end what is left of Ray.
 
     Raises
     ------
     TimeoutError
-        A process of the job is still there after 30 seconds.
+        A worker is still there after 30 seconds.
     """
-    family = descendants(process.pid)
+    family, workers = descendants(process.pid), workers_of(process)
     process.kill()
     process.wait()
     until = time.monotonic() + 30
-    while left := [pid for pid in family if _is_alive(pid)]:
+    while left := [pid for pid in workers if _title(pid)]:
         if time.monotonic() > until:
-            raise TimeoutError(f"{len(left)} processes outlive their driver: {left}")
+            raise TimeoutError(f"{len(left)} workers outlive their driver: {left}")
         time.sleep(0.1)
+    for pid in family:  # Ray's agents take minutes to notice
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def descendants(pid: int) -> list[int]:
@@ -174,9 +180,3 @@ def _title(pid: int) -> str:
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text()
     return ""
-
-
-def _is_alive(pid: int) -> bool:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False

@@ -1,0 +1,90 @@
+"""``job-restart``: rows of a job whose worker is killed, and which is itself killed and run again.
+
+A generated data set and a tiny model; what is counted does not depend on either. The first run
+loses one of its two workers in the middle, and is killed itself a little later; the second run is
+left alone. Every image and method must then have one row, and no more.
+"""
+
+import json
+import os
+import signal
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from benchmarks.common import Report, report
+from xaiserve.storage.dataset import read_rows
+from xaiserve.testing.jobs import job_process, wait_until, workers_of, write_images, write_model
+
+METHODS: Final = ("occlusion", "rise")
+IMAGES: Final = 64
+IMAGES_QUICK: Final = 12
+TASKS_PER_PART: Final = 2
+LIMIT_S: Final = 600.0
+
+
+def run(quick: bool) -> Report:
+    """Break a job twice; ``quick`` does it with fewer images."""
+    images = IMAGES_QUICK if quick else IMAGES
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        out = home / "out"
+        job = _job(home, images, out)
+        started = time.perf_counter()
+        first = _broken_run(job, out)
+        broken_s = time.perf_counter() - started
+        with job_process(job) as process:
+            output, _ = process.communicate(timeout=LIMIT_S)
+        rows = read_rows(out, ["row_id", "method", "status"]).to_pylist()
+        published = {path: path.stat().st_mtime_ns for path in out.glob("method=*/*.parquet")}
+        redone = [path for path, when in first.items() if published.get(path) != when]
+        progress = json.loads((out / "progress.json").read_text())
+    counts = Counter((row["row_id"], row["method"]) for row in rows)
+    expected = images * len(METHODS)
+    return report(
+        len(rows),
+        expected,
+        holds=process.returncode == 0
+        and len(rows) == expected == len(counts)
+        and {row["status"] for row in rows} == {"ok"},
+        figures={
+            "images": images,
+            "methods": list(METHODS),
+            "rows_lost": expected - len(counts),
+            "rows_twice": len(rows) - len(counts),
+            "rows_before_the_driver_died": progress["resumed"],
+            "parts_written_again": len(redone),
+            "broken_run_s": round(broken_s, 1),
+            "second_run_s": round(progress["seconds"], 1),
+            "last_line": output.strip().splitlines()[-1],
+        },
+    )
+
+
+def _job(home: Path, images: int, out: Path) -> list[str]:
+    model, manifest = write_model(home / "model"), write_images(home / "images", images)
+    return [
+        *("explain", "--images", str(manifest), "--model", f"toy={model}", "--out", str(out)),
+        *("--methods", ",".join(METHODS), "--set", "rise.samples=20000"),
+        *("--tasks-per-part", str(TASKS_PER_PART), "--workers", "2", "--threads", "1"),
+    ]
+
+
+def _broken_run(job: list[str], out: Path) -> dict[Path, int]:
+    """Run a job, kill a worker and then the driver; return the parts and when they were written."""
+
+    def parts() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in out.glob("method=*/*.parquet")}
+
+    with job_process(job) as process:
+        middle = wait_until(lambda: any(out.glob("method=rise/*")), process, limit_s=LIMIT_S)
+        if not middle:
+            raise RuntimeError(
+                f"the job ended before it could be broken: {process.communicate()[0]}"
+            )
+        os.kill(workers_of(process)[0], signal.SIGKILL)
+        seen = len(parts())
+        wait_until(lambda: len(parts()) > seen, process, limit_s=LIMIT_S)
+    return parts()
