@@ -34,6 +34,7 @@ def refused(answer: httpx.Response, status: int, *words: str) -> None:
         ({"cells": "many"}, 422, ("cells", "'many'")),
         ({"cell": "3"}, 422, ("cell is not a parameter", "cells")),
         ({"target": "crane"}, 422, ("target", "'crane'")),
+        ({"target": ""}, 422, ("target", "''")),
         ({"target": "2"}, 422, ("target", "0 to 1", "2")),
         ({"seed": "-1"}, 422, ("seed", "0", "'-1'")),
         ({"max_inputs": "0"}, 422, ("max_inputs", "1", "'0'")),

@@ -3,13 +3,17 @@ import json
 
 import httpx
 import numpy as np
+import pytest
 import torch
 
-from tests.serve.conftest import PATCHES, Toy
+from tests.serve.conftest import BUDGET, PATCHES, QUEUE, UPLOADS, Toy, client_of
 from xaiserve.api import explain, load_case
 from xaiserve.explainers.multirex import MultiRexExplanation
+from xaiserve.serve.classifier import ClassifierServer
+from xaiserve.serve.ingress import Service
 from xaiserve.storage.pictures import encode_png
 from xaiserve.storage.rle import rle_to_mask
+from xaiserve.testing.toys import light_classifier
 
 SMALL = {"iterations": "2", "spotlights": "4", "chunk": "2"}
 ASKED = {"model": "toy", "method": "multirex", **SMALL}
@@ -51,7 +55,7 @@ async def test_an_answer_names_model_method_target_cost_and_picture(
     assert (body["outcome"], body["complete"], body["stopped"]) == ("explained", True, None)
     assert (body["model_digest"], body["image_id"]) == (toy.classifier.digest, case.image_id)
     assert body["target"] == {"index": 1, "label": "evidence"}
-    assert body["parameters"]["iterations"] == 3
+    assert body["parameters"]["iterations"] == 2
     assert body["parameters"]["tau"] == 0.0
     assert body["cost"]["model_inputs"] > 0
     assert [score["index"] for score in body["scores"]] == [1, 0]
@@ -69,6 +73,14 @@ async def test_every_set_shows_one_of_the_patches_that_decide(client: httpx.Asyn
     assert [i for i, found in enumerate(body["explanations"]) if found["selected"]] == body[
         "selected"
     ]
+
+
+async def test_what_only_this_method_says_is_in_the_details(client: httpx.AsyncClient, toy: Toy):
+    body = await ask(client, toy.png)
+
+    assert (body["details"]["flat_map"], body["details"]["trivial"]) == (False, False)
+    assert all(found["details"]["ranked_px"] > 0 for found in body["explanations"])
+    assert "mask" not in body["explanations"][0]["details"]
 
 
 async def test_a_raw_body_gives_the_same_answer_as_a_form(client: httpx.AsyncClient, toy: Toy):
@@ -187,3 +199,22 @@ async def test_the_openapi_document_names_the_forms_field(client: httpx.AsyncCli
     content = openapi["paths"]["/v1/explain"]["post"]["requestBody"]["content"]
     assert "image" in content["multipart/form-data"]["schema"]["properties"]
     assert json.dumps(openapi)
+
+
+async def test_a_gradient_method_runs_beside_the_weights(toy: Toy):
+    pytest.importorskip("captum")
+    lit = light_classifier(toy.image)
+    server = ClassifierServer(lit, queue=QUEUE, limits=UPLOADS.limits, draw=lambda *_, **__: b"")
+    service = Service(models={"lit": server}, uploads=UPLOADS, budget=BUDGET)
+    async with client_of(service) as client:
+        answer = await client.post(
+            "/v1/explain",
+            params={"model": "lit", "method": "integrated-gradients", "saliency": "true"},
+            files={"image": toy.png},
+        )
+    server.close()
+
+    (here,) = explain("integrated-gradients", lit, [load_case(toy.png, lit)])
+    values = base64.b64decode(answer.json()["saliency"]["data"])
+    assert values == here.saliency.numpy().tobytes()
+    assert answer.json()["cost"]["model_inputs"] > 0

@@ -55,7 +55,7 @@ def command(
 
     from xaiserve.serve.running import start_service
 
-    service = start_service(config, address=address)
+    service = start_service(config, address=address, show_logs=True)
     try:
         with _stopping() as stopped:
             _tell(service.url, config)

@@ -17,6 +17,7 @@ from xaiserve.perturb.case import Case
 from xaiserve.perturb.ticket import Cost
 from xaiserve.serve.requests import ExplainRequest, FrameName
 from xaiserve.serve.schemas import (
+    Body,
     ClassBody,
     CostBody,
     ExplainBody,
@@ -25,6 +26,7 @@ from xaiserve.serve.schemas import (
     PointBody,
     RleBody,
     SaliencyBody,
+    Scalar,
     ScoreBody,
     SetBody,
 )
@@ -104,7 +106,15 @@ def _set_body(found: _Set, mask: Region, *, selected: bool) -> SetBody:
         confidence=found.confidence,
         kind=found.kind,
         selected=selected,
+        details=details(found, SetBody),
     )
+
+
+def details(found: object, body: type[Body]) -> dict[str, Scalar]:
+    """Collect the plain values of a result that ``body`` has no field for."""
+    own = {field.name for field in dataclasses.fields(found)} - {*body.model_fields, "explainer"}  # type: ignore[arg-type]
+    values = {name: getattr(found, name) for name in sorted(own)}
+    return {name: value for name, value in values.items() if isinstance(value, Scalar)}
 
 
 def saliency_body(saliency: Saliency, *, whole: bool) -> SaliencyBody:
@@ -192,7 +202,8 @@ class Answer:
         """Describe what the method has found; draws and encodes, so not on an event loop."""
         view, request = self.view, self.request
         found: dict[str, object] = {
-            "saliency": saliency_body(view.saliency(explanation.saliency), whole=request.saliency)
+            "details": details(explanation, ExplainBody),
+            "saliency": saliency_body(view.saliency(explanation.saliency), whole=request.saliency),
         }
         if isinstance(explanation, HasSets):
             found["explanations"] = set_bodies(explanation, view)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from xaiserve.api import load_case, scores_plan, start
 from xaiserve.errors import ModelUnavailableError, NoExplanationError
-from xaiserve.explainers.base import Explanation
+from xaiserve.explainers.base import Explanation, GradientExplainer
 from xaiserve.models.classifier import Classifier
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
@@ -129,12 +129,17 @@ class ClassifierServer:
         """
         seconds = request.limits.max_seconds
         async with self._explanations.place(patience_s=seconds) as waited_s:
-            index = self._classifier.spec.class_index(request.target or 0)
+            wished = 0 if request.target is None else request.target
+            index = self._classifier.spec.class_index(wished)
             case = await self._load(request.upload, target=index)
             scores = await self._run(scores_plan(case.image))
             if request.target is None:
                 case = dataclasses.replace(case, target=int(scores[0].argmax()))
-            ticket = await asyncio.to_thread(self._start, request, case, waited_s)
+            if isinstance(request.explainer, GradientExplainer):
+                # Loads on first use; here, so that nothing is awaited between start and wait, and
+                # no plan is left running by a cancellation in between.
+                await asyncio.to_thread(self._classifier.gradients)
+            ticket = self._start(request, case, waited_s)
             body = answers.Answer(
                 classifier=self._classifier,
                 request=request,

@@ -39,7 +39,9 @@ class RunningService:
         stop_service(self)
 
 
-def start_service(config: ServiceConfig, *, address: str = LOCAL) -> RunningService:
+def start_service(
+    config: ServiceConfig, *, address: str = LOCAL, show_logs: bool = False
+) -> RunningService:
     """Start a service and return when every model answers.
 
     Parameters
@@ -47,6 +49,8 @@ def start_service(config: ServiceConfig, *, address: str = LOCAL) -> RunningServ
     address
         ``local`` starts a Ray on this machine and ends it with the service; else the address of a
         cluster. A Ray that this process is connected to already is used, and kept.
+    show_logs
+        Print what replicas log, the causes of faults above all; else it is in Ray's own files.
 
     Raises
     ------
@@ -61,7 +65,7 @@ def start_service(config: ServiceConfig, *, address: str = LOCAL) -> RunningServ
     if address == LOCAL:
         check_port(config.host, config.port)
         _check_models(config)
-    leave = _enter_ray(config, address)
+    leave = _enter_ray(config, address, show_logs=show_logs)
     try:
         _refuse_neighbours()
     except ConflictError:
@@ -151,14 +155,14 @@ def _load(name: str, model: ModelSettings) -> None:
         raise type(error)(f"model {name}: {error}") from error
 
 
-def _enter_ray(config: ServiceConfig, address: str) -> Callable[[], None]:
+def _enter_ray(config: ServiceConfig, address: str, *, show_logs: bool) -> Callable[[], None]:
     """Connect, and return what undoes it."""
     prepare_environment()
     if ray.is_initialized():
         return _keep
     if address != LOCAL:
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address=address, log_to_driver=show_logs, logging_level=logging.ERROR)
         except ConnectionError as error:
             raise InvalidInputError(f"address {address} answers no Ray cluster") from error
         return ray.shutdown
@@ -168,6 +172,7 @@ def _enter_ray(config: ServiceConfig, address: str) -> Callable[[], None]:
         num_cpus=max(os.cpu_count() or 1, math.ceil(config.cpus)),
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=show_logs,
         logging_level=logging.ERROR,
     )
     return ray.shutdown

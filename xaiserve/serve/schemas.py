@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Scalar = bool | int | float | str | None
+
 Size = Annotated[list[int], Field(min_length=2, max_length=2)]
 
 
@@ -71,6 +73,7 @@ class SetBody(Body):
     confidence: float = Field(description="The target's score with only these pixels shown.")
     kind: str
     selected: bool = Field(description="In the largest family of sets that overlap little.")
+    details: dict[str, Scalar] = Field(description="What else the method says, in model pixels.")
 
 
 class PointBody(Body):
@@ -121,6 +124,7 @@ class ExplainBody(Body):
     explanations: list[SetBody] = []
     selected: list[int] = Field(default=[], description="Indices into ``explanations``.")
     saliency: SaliencyBody | None = None
+    details: dict[str, Scalar] = Field(default={}, description="What else the method says.")
     overlays: list[OverlayBody] = []
     frame: FrameBody
     cost: CostBody
