@@ -13,6 +13,7 @@ from xaiserve.explainers.registry import make_explainer
 from xaiserve.metrics import summary as scores
 from xaiserve.models.frame import Frame
 from xaiserve.perturb.rng import Keys
+from xaiserve.pipelines.pointing import pointed
 from xaiserve.pipelines.pointing_game import explanation_counts, score_rows
 from xaiserve.pipelines.totals import FAILURES, Totals, read_totals
 from xaiserve.pipelines.work import finds_sets, read_image, result_type
@@ -96,6 +97,7 @@ def _setting(store: ObjectStore, job: _Row, totals: Totals) -> tuple[tuple[str, 
         ("failed", str(totals.failed)),
         ("model inputs", f"{inputs:.0f}"),
         ("seed", str(job["seed"])),
+        ("model digest", job["model"][:16]),
     )
 
 
@@ -159,7 +161,8 @@ def _results(
     table = read_rows(store, methods=[method])
     ids = table.column("row_id").to_pylist()
     few = table.take([ids.index(row_id) for row_id in row_ids])
-    row_format = RowFormat(result_type(make_explainer(method)), Frame)
+    kind = result_type(make_explainer(method))
+    row_format = RowFormat(pointed(kind) if "mask_uri" in table.column_names else kind, Frame)
     return [
         (task, result, scored)
         for (task, result), scored in zip(row_format.from_table(few), few.to_pylist(), strict=True)
@@ -182,7 +185,7 @@ def _example(task: TaskRow, result: Explanation, scored: _Row) -> Example:
     except XaiServeError as error:
         facts.append(("no picture", str(error)))
     else:
-        drawn = draw(over_original(result, _frame(task), original))
+        drawn = draw(over_original(result, _frame(task), original, getattr(result, "region", None)))
         picture = embeddable(drawn, _SIDE_PX)
     return Example(name=task.image_name or task.row_id, facts=tuple(facts), picture=picture)
 

@@ -14,6 +14,7 @@ from xaiserve.perturb.case import Case
 from xaiserve.report.drawing import Picture, to_picture
 from xaiserve.report.panels import Outlined, Sketch, draw
 from xaiserve.storage.pictures import encode_png
+from xaiserve.types import Region
 
 UNITS: Final[Mapping[str, str]] = {
     "multirex": "causal responsibility, largest = 1",
@@ -55,13 +56,23 @@ def sketch(
     return over_original(explanation, case.frame, original)
 
 
-def over_original(explanation: Explanation, frame: Frame, original: PillowImage.Image) -> Sketch:
-    """Carry an explanation back to the pixels of the picture that it is about."""
+def over_original(
+    explanation: Explanation,
+    frame: Frame,
+    original: PillowImage.Image,
+    truth: Region | None = None,
+) -> Sketch:
+    """Carry an explanation, and ``truth`` at the model's size, to the pixels of their picture."""
     found = _sketch(explanation, rgb(original))
     sets = found.sets and tuple(
         Outlined(mask=frame.mask_to_original(one.mask), caption=one.caption) for one in found.sets
     )
-    return dataclasses.replace(found, saliency=frame.to_original(found.saliency), sets=sets)
+    return dataclasses.replace(
+        found,
+        saliency=frame.to_original(found.saliency),
+        sets=sets,
+        truth=None if truth is None else frame.mask_to_original(truth),
+    )
 
 
 def _sketch(explanation: Explanation, picture: Picture) -> Sketch:

@@ -16,7 +16,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw
 from scipy import ndimage
 
-from xaiserve.report.colours import HEAT, SIGNED, coloured, outline_colour
+from xaiserve.report.colours import HEAT, SIGNED, Rgb, coloured, outline_colour
 from xaiserve.report.drawing import (
     Picture,
     beside,
@@ -36,6 +36,13 @@ MAX_SIDE_PX: Final = 2048
 """Panels of larger originals are scaled down to this."""
 
 GAP_PX: Final = 10
+
+_TRUTH: Final[Rgb] = (255, 255, 255)
+_FEW: Final = 1e-3
+_MOST: Final = 0.995
+
+_Values = npt.NDArray[np.float32]
+"""Colours (h, w, 3), 0 to 255."""
 
 _SPECKLE_SIDE: Final = 100
 """Smaller pictures are enlarged pixel by pixel: there each pixel counts."""
@@ -63,12 +70,15 @@ class Sketch:
         What the map's numbers mean.
     sets
         Sets of pixels to outline; none for a method without such sets.
+    truth
+        Ground truth, outlined in white over the map.
     """
 
     picture: Picture
     saliency: Saliency
     unit: str
     sets: tuple[Outlined, ...] | None = None
+    truth: Region | None = None
 
 
 def draw(found: Sketch) -> Picture:
@@ -84,8 +94,12 @@ def _heat_legend(found: Sketch, width_px: int) -> Picture:
     low, high = _ends(found.saliency)
     anchors = SIGNED if is_signed(found.saliency) else HEAT
     size = _text_px(width_px)
-    bar = colour_bar(anchors, _end(low, high), _end(high, low), width_px, size)
-    return stacked([text_block(found.unit, width_px, size), bar])
+    more = "over " * (high < float(found.saliency.abs().max()))
+    bar = colour_bar(anchors, _end(low, high), more + _end(high, low), width_px, size)
+    parts = [text_block(found.unit, width_px, size), bar]
+    if found.truth is not None:
+        parts.append(key_line("ground truth", _TRUTH, width_px, size))
+    return stacked(parts)
 
 
 def _end(value: float, other: float) -> str:
@@ -114,12 +128,15 @@ def heat_panel(found: Sketch) -> Picture:
     grey = _greyed(_resized(found.picture, size), low=60, high=200)
     values = _scaled(found.saliency)
     level = PillowImage.fromarray(values).resize(size, _filter(found.picture))
-    values = np.asarray(level).clip(0.0, 1.0)
+    values = np.asarray(level)
     signed = is_signed(found.saliency)
     strength = np.abs(values - 0.5) * 2 if signed else values
     share = (0.8 * np.sqrt(strength))[..., None]
     colours = coloured(values, SIGNED if signed else HEAT)
-    return PillowImage.fromarray((grey * (1 - share) + colours * share).round().astype(np.uint8))
+    blended = grey * (1 - share) + colours * share
+    if found.truth is not None:
+        _outline(blended, _enlarged(found.truth, size), _TRUTH)
+    return PillowImage.fromarray(blended.round().astype(np.uint8))
 
 
 def sets_panel(found: Sketch) -> Picture:
@@ -128,18 +145,23 @@ def sets_panel(found: Sketch) -> Picture:
     own = np.asarray(_resized(found.picture, size)).astype(np.float32)
     masks = [_enlarged(one.mask, size) for one in found.sets or ()]
     inside = np.any(masks, axis=0) if masks else np.zeros(own.shape[:2], dtype=np.bool_)
-    values = np.where(inside[..., None], own, _greyed_array(own, low=25, high=110))
-    thickness = max(2, min(size) // 180)
+    values: _Values = np.where(inside[..., None], own, _greyed_array(own, low=25, high=110))
     for index, mask in enumerate(masks):
-        line = mask & ~ndimage.binary_erosion(mask, iterations=thickness)
-        halo = ndimage.binary_dilation(mask, iterations=max(1, thickness // 2)) & ~mask
-        values[halo] = 0
-        values[line] = outline_colour(index)
+        _outline(values, mask, outline_colour(index))
     panel = PillowImage.fromarray(values.round().astype(np.uint8))
     for index, mask in enumerate(masks):
         if mask.any():
             _number(panel, mask, index)
     return panel
+
+
+def _outline(values: _Values, mask: npt.NDArray[np.bool_], colour: Rgb) -> None:
+    """Draw the inner edge of a mask into ``values``, with a dark edge outside, seen on anything."""
+    thickness = max(2, min(mask.shape) // 180)
+    line = mask & ~ndimage.binary_erosion(mask, iterations=thickness)
+    halo = ndimage.binary_dilation(mask, iterations=max(1, thickness // 2)) & ~mask
+    values[halo] = 0
+    values[line] = colour
 
 
 def is_signed(saliency: Saliency) -> bool:
@@ -152,14 +174,20 @@ def _scaled(saliency: Saliency) -> npt.NDArray[np.float32]:
     low, high = _ends(saliency)
     if high <= low:
         return np.zeros(saliency.shape, dtype=np.float32)
-    return ((saliency.numpy() - low) / (high - low)).astype(np.float32)
+    return ((saliency.numpy() - low) / (high - low)).clip(0.0, 1.0).astype(np.float32)
 
 
 def _ends(saliency: Saliency) -> tuple[float, float]:
-    if is_signed(saliency):
-        size = float(saliency.abs().max())
-        return -size, size
-    return float(saliency.min()), float(saliency.max())
+    """Return the ends of the scale.
+
+    Where a handful of pixels tower above all others (per-pixel gradients), the upper end is what
+    99.5 % of the pixels stay below, or the rest would be invisible.
+    """
+    sizes = np.abs(saliency.numpy())
+    high = float(sizes.max())
+    if float((sizes > high / 2).mean()) < _FEW:
+        high = float(np.quantile(sizes, _MOST)) or high
+    return (-high, high) if is_signed(saliency) else (float(saliency.min()), high)
 
 
 def _panel_size(picture: Picture) -> tuple[int, int]:

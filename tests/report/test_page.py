@@ -1,0 +1,193 @@
+"""Pages: complete in themselves, escaped, and saying what the results say."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from PIL import Image as PillowImage
+from typing_extensions import override
+
+from xaiserve.metrics.summary import ScoreRow, summarise
+from xaiserve.perturb.rng import Keys
+from xaiserve.report.document import Document, failure_document
+from xaiserve.report.job import Distribution, Example, FailedRow, JobReport, job_page
+from xaiserve.report.page import Shown, data_uri, embeddable, explain_page
+
+PICTURE = embeddable(PillowImage.new("RGB", (300, 200), (200, 30, 30)), 100)
+
+
+class Page(HTMLParser):
+    """The links, tags and words of a page; fails on tags that are not closed in order."""
+
+    VOID = frozenset({"meta", "img", "line", "circle", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.words = ""
+        self.feed(text)
+        assert not self.open
+
+    @override
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.links += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+    @override
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    @override
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    @override
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.words += " " + " ".join(data.split())
+
+
+def document(**changes: Any) -> Document:
+    return {
+        "image": {"id": "ab" * 32, "name": "photo.jpg", "notes": ["the first frame is used"]},
+        "model": {"name": "toy", "digest": "cd" * 32},
+        "method": {"name": "multirex", "version": 1, "parameters": {"chunk": 10, "layer": None}},
+        "seed": 5,
+        "target": {"index": 1, "label": "crane", "score": 0.75},
+        "predictions": [
+            {"index": 1, "label": "crane", "score": 0.75},
+            {"index": 0, "label": "heron", "score": 0.25},
+        ],
+        "size": {"height": 24, "width": 24},
+        "frame": None,
+        "saliency": {"low": 0.0, "high": 1.0, "peak": {"row": 3, "column": 4}},
+        "explanations": [explained(0.5), explained(0.125)],
+        "selected": [1],
+        "details": {},
+        "cost": {"model_inputs": 77, "wall_seconds": 1.25, "stopped": None},
+        "complete": True,
+        **changes,
+    }
+
+
+def explained(area: float) -> Document:
+    return {
+        "kind": "spotlight",
+        "area_fraction": area,
+        "area_px": int(area * 576),
+        "confidence": 0.9,
+        "margin": 0.8,
+    }
+
+
+def shown(**changes: Any) -> Shown:
+    return Shown(document=document(**changes), original=PICTURE, overlay=PICTURE)
+
+
+def job(**changes: Any) -> JobReport:
+    rows = [
+        ScoreRow(image_id=image, class_name="x", method=method, metric="pointing_game", value=hit)
+        for method, hit in (("occlusion", 1.0), ("chance", 0.25), ("centre", 0.0))
+        for image in "abcd"
+    ]
+    given: dict[str, Any] = {
+        "title": "Pointing game",
+        "setting": (("images", "4"),),
+        "summary": summarise(rows, Keys.root(0, "test")),
+        "distributions": (Distribution(method="multirex", images={1: 3, 4: 1}),),
+        **changes,
+    }
+    return JobReport(**given)
+
+
+@pytest.mark.parametrize("page", [explain_page([shown()]), job_page(job())])
+def test_a_page_loads_nothing_and_runs_nothing(page: str) -> None:
+    found = Page(page)
+    assert all(link.startswith(("data:image/", "#")) for link in found.links)
+    assert not {"script", "link", "iframe"} & set(found.tags)
+    assert not re.search(r"url\(|@import|https?://", page)
+
+
+def test_an_explained_image_is_shown_with_its_numbers() -> None:
+    words = Page(explain_page([shown()])).words
+    for text in ("photo.jpg", "crane (class 1)", "0.750", "12.5%", "77", "the first frame is used"):
+        assert text in words
+
+
+def test_selected_sets_come_first_with_the_numbers_of_the_overlay() -> None:
+    words = Page(explain_page([shown()])).words
+    assert words.index("12.5%", words.index("score alone")) < words.index("not selected")
+
+
+def test_a_method_without_sets_has_no_table_of_them() -> None:
+    plain = document()
+    del plain["explanations"], plain["selected"]
+    page = explain_page([Shown(document=plain, original=PICTURE, overlay=PICTURE)])
+    assert "score alone" not in Page(page).words
+
+
+def test_a_spent_budget_is_said() -> None:
+    cost = {"model_inputs": 77, "wall_seconds": 1.25, "stopped": "inputs"}
+    assert "The budget of model inputs was spent" in Page(explain_page([shown(cost=cost)])).words
+
+
+def test_names_from_outside_are_escaped() -> None:
+    evil = {"id": "ab", "name": "<script>alert(1)</script>", "notes": []}
+    failure = failure_document("<b>.png", ValueError("<i>"))
+    page = explain_page([shown(image=evil)], [failure])
+    assert "script" not in Page(page).tags
+    assert "&lt;b&gt;.png" in page
+
+
+def test_a_page_without_any_explanation_lists_what_failed() -> None:
+    words = Page(explain_page([], [failure_document("x.png", ValueError("damaged"))])).words
+    assert "0 images explained, 1 not" in words
+    assert "damaged" in words
+
+
+def test_images_left_out_are_counted() -> None:
+    words = Page(explain_page([shown()], left_out=41)).words
+    assert "42 images explained" in words
+    assert "41 more" in words
+
+
+def test_embedded_pictures_are_scaled_down_and_keep_their_shape() -> None:
+    uri = data_uri(PICTURE)
+    assert uri.startswith("data:image/jpeg;base64,")
+    assert data_uri(b"\x89PNG...").startswith("data:image/png;")
+
+
+def test_a_job_shows_scores_with_intervals_beside_the_blind_methods() -> None:
+    words = Page(job_page(job())).words
+    assert "1.000 [0.510, 1.000]" in words  # Wilson's interval for 4 of 4
+    assert words.index("occlusion") < words.index("centre") < words.index("chance 4")
+
+
+def test_a_job_shows_how_many_images_have_how_many_explanations() -> None:
+    words = Page(job_page(job())).words
+    assert "multirex: 1.8 on average over 4 images" in words
+    assert "0 images with 2" in words
+
+
+def test_best_and_worst_cases_have_their_pictures() -> None:
+    best = Example(name="good.png", facts=(("energy", "0.9"),), picture=PICTURE)
+    worst = Example(name="gone.png", facts=(("no picture", "it was moved"),), picture=None)
+    page = Page(job_page(job(best=(best,), worst=(worst,))))
+    assert data_uri(PICTURE) in page.links
+    assert "it was moved" in page.words
+
+
+def test_a_job_without_ground_truth_has_no_table() -> None:
+    assert "point at the object" not in Page(job_page(job(summary=None))).words
+
+
+def test_failed_rows_are_listed_and_the_rest_counted() -> None:
+    row = FailedRow(name="x.png", method="rise", reason="damaged")
+    words = Page(job_page(job(failures=(row,), failed=9))).words
+    assert "9 explanations failed; the first 1 are listed" in words
+    assert "damaged" in words
