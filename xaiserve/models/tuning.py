@@ -18,9 +18,7 @@ _memo: dict[Hashable, int] = {}
 _lock = threading.Lock()
 
 
-def tuned_rows(
-    key: Hashable, score: Callable[[int], object], *, budget_s: float = BUDGET_S
-) -> int:
+def tuned_rows(key: Hashable, score: Callable[[int], object], *, budget_s: float = BUDGET_S) -> int:
     """Measure once per process and ``key``, and remember.
 
     Parameters
