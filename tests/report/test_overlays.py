@@ -158,6 +158,13 @@ def test_no_set_at_all_is_said_in_words() -> None:
     assert drawn.width > 2 * SIDE_PX
 
 
+def test_a_classifier_that_needs_no_pixels_is_said_in_words() -> None:
+    trivial = replace(with_sets((0, 0, 0, 0), selected=(0,)), trivial=True)
+    found = sketch(case(), trivial)
+    assert found.sets == ()
+    assert "bare fill" in found.without_sets
+
+
 def test_ground_truth_is_outlined_in_white() -> None:
     truth = torch.zeros(24, 24, dtype=torch.bool)
     truth[4:10, 6:12] = True

@@ -136,6 +136,11 @@ def test_a_spent_budget_is_said() -> None:
     assert "The budget of model inputs was spent" in Page(explain_page([shown(cost=cost)])).words
 
 
+def test_a_trivial_explanation_is_said() -> None:
+    words = Page(explain_page([shown(details={"trivial": True})])).words
+    assert "the model decides for the target on the bare fill" in words
+
+
 def test_names_from_outside_are_escaped() -> None:
     evil = {"id": "ab", "name": "<script>alert(1)</script>", "notes": []}
     failure = failure_document("<b>.png", ValueError("<i>"))

@@ -24,6 +24,7 @@ from xaiserve.report.document import (
     explanation_document,
     failure_document,
 )
+from xaiserve.report.overlays import TRIVIAL
 
 
 def run(wish: Wish, *, as_json: bool) -> int:
@@ -93,17 +94,24 @@ class _Told:
 def _line(document: Document) -> str:
     target, cost = document["target"], document["cost"]
     parts = [f"{target['label']} (class {target['index']}) {target['score']:.3f}"]
-    if "explanations" in document:
-        areas = [document["explanations"][index]["area_fraction"] for index in document["selected"]]
-        sizes = ", ".join(f"{area:.1%}" for area in areas) or "none"
-        parts.append(f"{len(areas)} explanations of {sizes} of the picture")
-    else:
-        peak = document["saliency"]["peak"]
-        parts.append(f"peak at row {peak['row']}, column {peak['column']}")
+    parts.append(_found(document))
     parts.append(f"{cost['model_inputs']} model inputs, {cost['wall_seconds']:.1f} s")
     if cost["stopped"]:
         parts.append(f"stopped early: max_{cost['stopped']} was reached")
     return "; ".join(parts)
+
+
+def _found(document: Document) -> str:
+    if "explanations" not in document:
+        peak = document["saliency"]["peak"]
+        return f"peak at row {peak['row']}, column {peak['column']}"
+    if document["details"]["trivial"]:
+        return TRIVIAL
+    areas = [document["explanations"][index]["area_fraction"] for index in document["selected"]]
+    if not areas:
+        return "no explanation found"
+    sizes = ", ".join(f"{area:.1%}" for area in areas)
+    return f"{len(areas)} explanation{'s' * (len(areas) > 1)}, {sizes} of the picture"
 
 
 def _shows_phase(bar: Any) -> Callable[[Case, Event], None]:  # Any: tqdm has no types

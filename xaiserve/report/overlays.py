@@ -27,6 +27,8 @@ UNITS: Final[Mapping[str, str]] = {
 }
 """What a map's numbers mean, per method; `OWN_UNIT` for others."""
 
+TRIVIAL: Final = "nothing has to be shown: the model decides for the target on the bare fill"
+
 OWN_UNIT: Final = "saliency in the method's own unit"
 
 
@@ -76,15 +78,19 @@ def over_original(
 
 
 def _sketch(explanation: Explanation, picture: Picture) -> Sketch:
-    sets: tuple[Outlined, ...] | None = None
-    if isinstance(explanation, MultiRexExplanation):
-        chosen = [explanation.explanations[index] for index in explanation.selected]
-        sets = tuple(Outlined(mask=one.mask, caption=_caption(one)) for one in chosen)
-    return Sketch(
+    found = Sketch(
         picture=picture,
         saliency=explanation.saliency,
         unit=UNITS.get(explanation.explainer, OWN_UNIT),
-        sets=sets,
+    )
+    if not isinstance(explanation, MultiRexExplanation):
+        return found
+    chosen = [explanation.explanations[index] for index in explanation.selected]
+    return dataclasses.replace(
+        found,
+        # The empty set of a trivial explanation has nothing to outline.
+        sets=tuple(Outlined(mask=one.mask, caption=_caption(one)) for one in chosen if one.area_px),
+        without_sets=TRIVIAL if explanation.trivial else found.without_sets,
     )
 
 

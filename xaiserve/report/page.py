@@ -13,6 +13,7 @@ from PIL import Image as PillowImage
 
 from xaiserve.report.colours import outline_colour
 from xaiserve.report.document import Document
+from xaiserve.report.overlays import TRIVIAL
 
 _QUALITY: Final = 88
 _STOPPED: Final = {
@@ -133,7 +134,7 @@ def _item(one: Shown) -> dict[str, Any]:  # Any: what the template reads
         "target": f"{target['label']} (class {target['index']})",
         "score": number(target["score"]),
         "facts": _facts(document),
-        "incomplete": _STOPPED.get(cost["stopped"], ""),
+        "remark": _remark(document),
         "sets": _sets(document),
         "chosen": len(document.get("selected", ())),
         "smallest": f"{min(areas):.1%}" if areas else "-",
@@ -142,6 +143,13 @@ def _item(one: Shown) -> dict[str, Any]:  # Any: what the template reads
         "original": data_uri(one.original),
         "overlay": data_uri(one.overlay),
     }
+
+
+def _remark(document: Document) -> str:
+    """Say what a reader of the numbers must know first."""
+    if document["cost"]["stopped"]:
+        return _STOPPED[document["cost"]["stopped"]]
+    return f"Note that {TRIVIAL}." if document["details"].get("trivial") else ""
 
 
 def _facts(document: Document) -> list[tuple[str, str]]:

@@ -70,6 +70,8 @@ class Sketch:
         What the map's numbers mean.
     sets
         Sets of pixels to outline; none for a method without such sets.
+    without_sets
+        What the legend says where there could be sets and are none.
     truth
         Ground truth, outlined in white over the map.
     """
@@ -78,6 +80,7 @@ class Sketch:
     saliency: Saliency
     unit: str
     sets: tuple[Outlined, ...] | None = None
+    without_sets: str = "no set of pixels was found"
     truth: Region | None = None
 
 
@@ -86,7 +89,7 @@ def draw(found: Sketch) -> Picture:
     heat = heat_panel(found)
     panels = [stacked([heat, _heat_legend(found, heat.width)], GAP_PX)]
     if found.sets is not None:
-        panels.append(stacked([sets_panel(found), _sets_legend(found.sets, heat.width)], GAP_PX))
+        panels.append(stacked([sets_panel(found), _sets_legend(found, heat.width)], GAP_PX))
     return framed(beside(panels, 2 * GAP_PX), GAP_PX)
 
 
@@ -107,13 +110,13 @@ def _end(value: float, other: float) -> str:
     return "0" if abs(value) < abs(other) / 1000 else f"{value:.3g}"
 
 
-def _sets_legend(sets: tuple[Outlined, ...], width_px: int) -> Picture:
+def _sets_legend(found: Sketch, width_px: int) -> Picture:
     size = _text_px(width_px)
-    if not sets:
-        return text_block("no set of pixels was found", width_px, size)
+    if not found.sets:
+        return text_block(found.without_sets, width_px, size)
     lines = [
         key_line(f"{index + 1}: {one.caption}", outline_colour(index), width_px, size)
-        for index, one in enumerate(sets)
+        for index, one in enumerate(found.sets)
     ]
     return stacked([text_block("enough alone to keep the decision:", width_px, size), *lines])
 
