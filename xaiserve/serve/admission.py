@@ -53,7 +53,8 @@ class Places:
     async def _take(self, patience_s: float | None) -> float:
         started = time.monotonic()
         try:
-            await asyncio.wait_for(self._free.acquire(), patience_s)
+            async with asyncio.timeout(patience_s):
+                await self._free.acquire()
         except TimeoutError:
             raise self._full(f"none came free within {patience_s:g} s") from None
         return time.monotonic() - started

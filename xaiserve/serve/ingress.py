@@ -237,7 +237,8 @@ async def within(seconds: float, answer: Awaitable[T], model: str) -> T:
         No answer came.
     """
     try:
-        return await asyncio.wait_for(answer, seconds)
+        async with asyncio.timeout(seconds):
+            return await answer
     except TimeoutError:
         raise ModelUnavailableError(f"model {model!r} did not answer in {seconds:g} s") from None
 

@@ -4,10 +4,10 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import ray
 from ray import serve
@@ -26,13 +26,17 @@ OBJECT_STORE_BYTES: Final = 300 << 20
 _ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 -- compared with, not bound
 
 
+RayOrigin = Literal["started", "joined", "found"]
+"""Who is to end it: we; whoever runs the cluster; whoever in this process connected before us."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunningService:
     """A service that answers at ``url`` until it is stopped."""
 
     config: ServiceConfig
     url: str
-    _leave: Callable[[], None] = field(repr=False)
+    ray: RayOrigin = field(repr=False)
 
     def stop(self) -> None:
         """Let requests in flight finish, and end what was started; see `stop_service`."""
@@ -65,33 +69,44 @@ def start_service(
     if address == LOCAL:
         check_port(config.host, config.port)
         _check_models(config)
-    leave = _enter_ray(config, address, show_logs=show_logs)
+    origin = _enter_ray(config, address, show_logs=show_logs)
     try:
         _refuse_neighbours()
     except ConflictError:
-        leave()
+        _leave(origin)
         raise
     try:
         _deploy(config)
     except BaseException:
-        _shut_down(leave)
+        _shut_down(origin)
         raise
-    return RunningService(config, service_url(config), leave)
+    return RunningService(config, service_url(config), origin)
 
 
 def stop_service(service: RunningService) -> None:
-    """Let requests in flight finish, and end the service and the Ray that it started.
+    """End the service and the Ray that it started; requests in flight get a minute to finish.
 
     Interrupted, it ends a Ray of its own without waiting for them.
     """
-    _shut_down(service._leave)  # noqa: SLF001 -- the handle is opaque to others
+    _shut_down(service.ray)
 
 
-def _shut_down(leave: Callable[[], None]) -> None:
+def _shut_down(origin: RayOrigin) -> None:
     try:
-        serve.shutdown()  # type: ignore[no-untyped-call]
+        if origin == "started":
+            # Not `serve.shutdown`: Serve's controller ends with its Ray, and ending it by itself
+            # prints that one of its tasks failed.
+            with suppress(TimeoutError):
+                serve.delete(APPLICATION)
+        else:
+            serve.shutdown()  # type: ignore[no-untyped-call]
     finally:
-        leave()
+        _leave(origin)
+
+
+def _leave(origin: RayOrigin) -> None:
+    if origin != "found":
+        ray.shutdown()
 
 
 def service_url(config: ServiceConfig) -> str:
@@ -155,17 +170,16 @@ def _load(name: str, model: ModelSettings) -> None:
         raise type(error)(f"model {name}: {error}") from error
 
 
-def _enter_ray(config: ServiceConfig, address: str, *, show_logs: bool) -> Callable[[], None]:
-    """Connect, and return what undoes it."""
+def _enter_ray(config: ServiceConfig, address: str, *, show_logs: bool) -> RayOrigin:
     prepare_environment()
     if ray.is_initialized():
-        return _keep
+        return "found"
     if address != LOCAL:
         try:
             ray.init(address=address, log_to_driver=show_logs, logging_level=logging.ERROR)
         except ConnectionError as error:
             raise InvalidInputError(f"address {address} answers no Ray cluster") from error
-        return ray.shutdown
+        return "joined"
     ray.init(
         address=LOCAL,
         # Logical CPUs: models that ask for more than the machine has share it, and none waits.
@@ -175,11 +189,7 @@ def _enter_ray(config: ServiceConfig, address: str, *, show_logs: bool) -> Calla
         log_to_driver=show_logs,
         logging_level=logging.ERROR,
     )
-    return ray.shutdown
-
-
-def _keep() -> None:
-    """Leave a connection that was there before."""
+    return "started"
 
 
 def _refuse_neighbours() -> None:
