@@ -177,9 +177,7 @@ def _hand_over(
     here = urlsplit(address).hostname in _HERE
     images = reachable_images(config, here=here, upload=upload)
     python = sys.executable if here else "python"
-    job_id = server.submit(
-        shlex.join([python, "-m", "xaiserve", *arguments(config, crew, images)]), out=config.out
-    )
+    job_id = server.submit(entrypoint(python, config, crew, images), out=config.out)
     if as_json:
         click.echo(json.dumps({"job": job_id, "out": config.out, "address": address}))
     else:
@@ -215,6 +213,11 @@ def reachable_images(config: "JobConfig", *, here: bool, upload: bool) -> str:
             "give an s3:// address, or --upload to copy the images to --out"
         )
     return config.images
+
+
+def entrypoint(python: str, config: "JobConfig", crew: dict[str, Any], images: str) -> str:
+    """Write the shell command that runs ``config`` on a cluster's head; see `arguments`."""
+    return shlex.join([python, "-m", "xaiserve", *arguments(config, crew, images)])
 
 
 def arguments(config: "JobConfig", crew: dict[str, Any], images: str) -> list[str]:

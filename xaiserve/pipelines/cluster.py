@@ -1,6 +1,7 @@
 """Ray, joined or started for the length of one job, and how many workers it gets."""
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ OBJECT_STORE_BYTES: Final = 200 << 20
 """Only names and counts pass through Ray: workers read pictures and publish rows themselves."""
 
 _MAX_THREADS: Final = 4
+_PATIENCE_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +84,20 @@ def crew_for(placement: Placement, cpus: float, gpus: float) -> Crew:
 
 
 def free_crew(placement: Placement) -> Crew:
-    """Find the crew for what the connected cluster has free now; see `crew_for`."""
-    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
-    return crew_for(placement, free.get("CPU", 0), free.get("GPU", 0))
+    """Find the crew for what the connected cluster has free; see `crew_for`.
+
+    A cluster that has just been joined reports nothing as free for a moment, and one that is busy
+    may be free soon: this waits for up to 30 seconds.
+    """
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+        try:
+            return crew_for(placement, free.get("CPU", 0), free.get("GPU", 0))
+        except InvalidInputError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.2)
 
 
 @contextmanager

@@ -176,6 +176,16 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def processes_with(variable: str) -> list[int]:
+    """List the processes that inherited ``NAME=value`` in their environment."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if variable.encode() in environment.read_bytes().split(b"\0"):
+                found.append(int(environment.parent.name))
+    return found
+
+
 def _title(pid: int) -> str:
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text()

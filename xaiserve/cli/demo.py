@@ -1,0 +1,179 @@
+"""``make demo``: the whole road on this machine, on generated images whose answer is known."""
+
+import json
+import logging
+import shutil
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import ray
+
+from xaiserve.cli.status import read_progress
+from xaiserve.cli.submit import entrypoint
+from xaiserve.data.dataset import read_manifest, write_dataset
+from xaiserve.data.planted import planted_samples
+from xaiserve.errors import ConflictError, NotFoundError
+from xaiserve.pipelines.cluster import OBJECT_STORE_BYTES
+from xaiserve.pipelines.pointing_game import Config, summarise
+from xaiserve.pipelines.reporting import REPORT, write_report
+from xaiserve.pipelines.submission import JobServer
+from xaiserve.serve.config import make_config, prepare_environment
+from xaiserve.serve.running import start_service
+from xaiserve.storage.dataset import read_rows
+from xaiserve.storage.opening import open_store
+
+MODEL: Final = "embedded"
+METHODS: Final = ("multirex", "occlusion", "rise")
+OPTIONS: Final = {"rise": {"samples": "1000"}}
+SEED: Final = 1
+
+WORKERS: Final = 2
+LOGICAL_CPUS: Final = 8
+"""The service's replicas hold some; what runs is bounded by the processes there are."""
+
+_MARK: Final = "demo.json"
+
+Tell = Callable[[str], None]
+
+
+def run(folder: Path, images: int, tell: Tell = print) -> int:
+    """Generate images, explain one over HTTP and all of them as a job, and say how well.
+
+    Parameters
+    ----------
+    folder
+        Where images, rows and the report go; what an earlier demo left there is replaced.
+    images
+        How many, at least 3.
+
+    Returns
+    -------
+    int
+        The exit code: 0 done, 1 the job failed.
+
+    Raises
+    ------
+    ConflictError
+        The folder holds something that is no demo's.
+    """
+    started = time.monotonic()
+    folder = folder.absolute()
+    _clear(folder)
+    manifest = write_dataset(planted_samples(SEED, images, diseased_only=True), folder / "images")
+    tell(f"{images} generated images with 1, 2 or 3 planted lesions: {manifest.parent}")
+    config = Config(
+        images=str(manifest),
+        out=str(folder / "results"),
+        model=MODEL,
+        model_source=MODEL,
+        methods=METHODS,
+        options=OPTIONS,
+    )
+    prepare_environment()
+    with _cluster() as dashboard:
+        tell(f"Ray runs on this machine: {dashboard}")
+        _ask_the_service(next((manifest.parent / "images").glob("*.png")), tell)
+        state = _run_job(config, dashboard, tell)
+    if state != "SUCCEEDED":
+        return 1
+    _show(config, tell)
+    tell(f"done in {time.monotonic() - started:.0f} s")
+    return 0
+
+
+def _clear(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / _MARK).exists():
+            raise ConflictError(f"{folder} holds files of something else; name another folder")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARK).write_text(json.dumps({"seed": SEED}), encoding="utf-8")
+
+
+@contextmanager
+def _cluster() -> Iterator[str]:
+    """Start a Ray with a job server; yield the server's address and end all of it after."""
+    context = ray.init(
+        address="local",
+        num_cpus=LOGICAL_CPUS,
+        include_dashboard=True,
+        dashboard_port=_free_port(),
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    try:
+        yield f"http://{context.dashboard_url}"
+    finally:
+        ray.shutdown()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _ask_the_service(picture: Path, tell: Tell) -> None:
+    """Serve the model, explain one picture over HTTP, and stop serving."""
+    service = start_service(make_config({"models": {MODEL: MODEL}, "port": _free_port()}))
+    try:
+        url = f"{service.url}/v1/explain?model={MODEL}&method=multirex"
+        request = urllib.request.Request(  # noqa: S310 -- our own address
+            url, data=picture.read_bytes(), headers={"content-type": "image/png"}
+        )
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 -- our own address
+            found = json.load(answer)
+        tell(f"the service answers: curl -F image=@{picture.name} '{url}'")
+        for place in found["selected"]:
+            one = found["explanations"][place]
+            tell(f"  enough alone: {one['area_px']} px, scored {one['confidence']:.3f}")
+    finally:
+        service.stop()
+
+
+def _run_job(config: Config, dashboard: str, tell: Tell) -> str:
+    """Submit the job to the running cluster and show its progress; return how it ended."""
+    server = JobServer(dashboard)
+    crew = {"workers": WORKERS, "threads": 1}
+    job_id = server.submit(entrypoint(sys.executable, config, crew, config.images), out=config.out)
+    tell(f"submitted {job_id}: {', '.join(METHODS)}")
+    said = ""
+    while not (job := server.find(job_id)).ended:
+        try:
+            now = str(read_progress(config.out))
+        except NotFoundError:
+            now = "starting"
+        if now != said:
+            tell(f"  {now}")
+            said = now
+        time.sleep(1)
+    if job.state != "SUCCEEDED":
+        tell(server.logs(job_id))
+    return job.state
+
+
+def _show(config: Config, tell: Tell) -> None:
+    store = open_store(config.out)
+    tell(f"\n{summarise(store, config).render()}\n")
+    tell(_agreement(config))
+    write_report(store)
+    tell(f"rows    {config.out}/method=*/*.parquet")
+    tell(f"report  {config.out}/{REPORT}")
+
+
+def _agreement(config: Config) -> str:
+    planted = {str(row.row_id): row.explanations for row in read_manifest(Path(config.images))}
+    rows = read_rows(config.out, ["row_id", "selected"], methods=["multirex"]).to_pylist()
+    right = sum(len(row["selected"] or ()) == planted[row["row_id"]] for row in rows)
+    return (
+        f"multirex finds exactly as many explanations as were planted in {right} of "
+        f"{len(rows)} images"
+    )
