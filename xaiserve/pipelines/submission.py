@@ -1,6 +1,7 @@
 """Ray's job server: submit a job to a running cluster, and ask after it."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class JobServer:
 
     def __init__(self, address: str) -> None:
         self._address = address
+        logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)
         with self._explained():
             self._client: Any = JobSubmissionClient(address)  # Any: Ray is not typed
 
