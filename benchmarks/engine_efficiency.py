@@ -26,14 +26,16 @@ from xaiserve.models.loading import load_classifier
 from xaiserve.models.tuning import SIZES
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
+from xaiserve.perturb.ticket import Limits
 
 BAR: Final = 0.90
 IN_FLIGHT: Final = 8
 PAIRS: Final = 5
 THREADS: Final = 2
 
-FULL: Final = MultiRex(chunk=50, spotlights=4, budget=5)
-QUICK: Final = MultiRex(iterations=2, chunk=500, spotlights=2, budget=1, no_expansions=2)
+SEARCH: Final = MultiRex(chunk=50, spotlights=4, budget=5)
+QUICK_INPUTS: Final = 64
+"""Model inputs per image when quick: the searches are stopped there."""
 
 
 def run(quick: bool) -> Report:
@@ -41,11 +43,11 @@ def run(quick: bool) -> Report:
     need_data()
     model = load_classifier(MOBILENET / "model.onnx", threads=THREADS)
     cases = correct_cases(model, IN_FLIGHT)
-    explainer = QUICK if quick else FULL
+    limits = Limits(max_inputs=QUICK_INPUTS if quick else None)
     batch, rates = _best_batch(model, seconds=0.4 if quick else 2.0)
     seconds = 1.5 if quick else 8.0
     inside, bare = interleaved(
-        lambda: _search(model, explainer, cases), lambda: _bare(model, batch, seconds), PAIRS
+        lambda: _search(model, limits, cases), lambda: _bare(model, batch, seconds), PAIRS
     )
     ratios = [a / b for a, b in zip(inside, bare, strict=True)]
     value = spread(ratios)["median"]
@@ -80,10 +82,10 @@ def _best_batch(model: LoadedClassifier, seconds: float) -> tuple[int, dict[int,
     return max(rates, key=lambda batch: rates[batch]), rates
 
 
-def _search(model: LoadedClassifier, explainer: MultiRex, cases: list[Case]) -> float:
+def _search(model: LoadedClassifier, limits: Limits, cases: list[Case]) -> float:
     with Engine(model) as engine:
         begun = time.perf_counter()
-        tickets = [start(engine, explainer, case) for case in cases]
+        tickets = [start(engine, SEARCH, case, limits=limits) for case in cases]
         for ticket in tickets:
             ticket.result()
         seconds = time.perf_counter() - begun

@@ -81,6 +81,8 @@ class Ticket(Generic[T]):
         self.limits = limits
         self.interactive = interactive
         self.future: Future[T] = Future()
+        # Running from the start: only the engine resolves it, nobody can cancel it from outside.
+        self.future.set_running_or_notify_cancel()
         self.on_event = on_event
         self._started = time.monotonic()
         self._cancelled = threading.Event()
