@@ -23,7 +23,6 @@ from xaiserve.api import start
 from xaiserve.explainers.multirex import MultiRex
 from xaiserve.models.loaded import LoadedClassifier
 from xaiserve.models.loading import load_classifier
-from xaiserve.models.tuning import SIZES
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.ticket import Limits
@@ -31,10 +30,12 @@ from xaiserve.perturb.ticket import Limits
 BAR: Final = 0.90
 IN_FLIGHT: Final = 8
 PAIRS: Final = 5
+BATCHES: Final = (1, 2, 4, 8, 16, 32, 64)
 THREADS: Final = 2
 
-SEARCH: Final = MultiRex(chunk=50, spotlights=4, budget=5)
-QUICK_INPUTS: Final = 64
+FULL: Final = MultiRex(chunk=50, spotlights=4, budget=5)
+QUICK: Final = MultiRex(iterations=2, chunk=500, spotlights=2)
+QUICK_INPUTS: Final = 96
 """Model inputs per image when quick: the searches are stopped there."""
 
 
@@ -43,11 +44,14 @@ def run(quick: bool) -> Report:
     need_data()
     model = load_classifier(MOBILENET / "model.onnx", threads=THREADS)
     cases = correct_cases(model, IN_FLIGHT)
+    explainer = QUICK if quick else FULL
     limits = Limits(max_inputs=QUICK_INPUTS if quick else None)
     batch, rates = _best_batch(model, seconds=0.4 if quick else 2.0)
     seconds = 1.5 if quick else 8.0
     inside, bare = interleaved(
-        lambda: _search(model, limits, cases), lambda: _bare(model, batch, seconds), PAIRS
+        lambda: _search(model, explainer, limits, cases),
+        lambda: _bare(model, batch, seconds),
+        PAIRS,
     )
     ratios = [a / b for a, b in zip(inside, bare, strict=True)]
     value = spread(ratios)["median"]
@@ -78,14 +82,16 @@ def _bare(model: LoadedClassifier, batch: int, seconds: float) -> float:
 
 
 def _best_batch(model: LoadedClassifier, seconds: float) -> tuple[int, dict[int, float]]:
-    rates = {batch: round(_bare(model, batch, seconds), 1) for batch in SIZES}
+    rates = {batch: round(_bare(model, batch, seconds), 1) for batch in BATCHES}
     return max(rates, key=lambda batch: rates[batch]), rates
 
 
-def _search(model: LoadedClassifier, limits: Limits, cases: list[Case]) -> float:
+def _search(
+    model: LoadedClassifier, explainer: MultiRex, limits: Limits, cases: list[Case]
+) -> float:
     with Engine(model) as engine:
         begun = time.perf_counter()
-        tickets = [start(engine, SEARCH, case, limits=limits) for case in cases]
+        tickets = [start(engine, explainer, case, limits=limits) for case in cases]
         for ticket in tickets:
             ticket.result()
         seconds = time.perf_counter() - begun

@@ -17,7 +17,7 @@ from torch import Tensor
 from xaiserve.errors import InvalidInputError
 from xaiserve.models.classifier import DifferentiableClassifier
 from xaiserve.models.spec import ModelSpec
-from xaiserve.models.tuning import tuned_rows
+from xaiserve.models.tuning import CPU_SIZES, GPU_SIZES, tuned_rows
 from xaiserve.types import Images, Scores
 
 OUTPUT_TOLERANCE: Final = 1e-4
@@ -92,7 +92,9 @@ class LoadedClassifier:
         key = (self.digest, str(self.device), self.runner.threads, type(self.runner).__name__)
         shape = (self.spec.channels, self.spec.height, self.spec.width)
         return tuned_rows(
-            key, lambda rows: self.score_inputs(torch.zeros(rows, *shape, device=self.device))
+            key,
+            lambda rows: self.score_inputs(torch.zeros(rows, *shape, device=self.device)),
+            sizes=CPU_SIZES if self.device.type == "cpu" else GPU_SIZES,
         )
 
     def score_inputs(self, inputs: Images) -> Scores:

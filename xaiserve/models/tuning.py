@@ -6,19 +6,29 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
-SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
+CPU_SIZES: Final = (1, 4, 8, 16, 32)
+GPU_SIZES: Final = (1, 16, 32, 64, 128, 256)
+"""Few sizes, so that the budget pays for several passes. One row comes first: it warms up, and says
+what a larger batch of a slow model would cost."""
 
 BUDGET_S: Final = 2.0
 
-NEAR_TIE: Final = 0.97
+NEAR_TIE: Final = 0.95
 """A smaller batch wins when it reaches this share of the best rate: it costs less latency and
-memory, and a shared machine measures no better than this."""
+memory, and a shared machine measures no better than this. One row alone wins only when nothing
+larger comes near: the engine's own work per batch is not in the measurement."""
 
 _memo: dict[Hashable, int] = {}
 _lock = threading.Lock()
 
 
-def tuned_rows(key: Hashable, score: Callable[[int], object], *, budget_s: float = BUDGET_S) -> int:
+def tuned_rows(
+    key: Hashable,
+    score: Callable[[int], object],
+    *,
+    sizes: Sequence[int] = CPU_SIZES,
+    budget_s: float = BUDGET_S,
+) -> int:
     """Measure once per process and ``key``, and remember.
 
     Parameters
@@ -27,20 +37,22 @@ def tuned_rows(key: Hashable, score: Callable[[int], object], *, budget_s: float
         What the speed depends on: model, device, threads.
     score
         Scores that many pictures and waits for the result.
+    sizes
+        Batch sizes to measure, ascending, the first being 1.
     budget_s
         What the measurement may take; the smallest batch is measured in any case.
     """
     # Held while measuring: two measurements at once would measure each other.
     with _lock:
         if key not in _memo:
-            _memo[key] = best_rows(measure(score, budget_s=budget_s))
+            _memo[key] = best_rows(measure(score, sizes=sizes, budget_s=budget_s))
         return _memo[key]
 
 
 def measure(
     score: Callable[[int], object],
     *,
-    sizes: Sequence[int] = SIZES,
+    sizes: Sequence[int] = CPU_SIZES,
     budget_s: float = BUDGET_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[int, float]:
@@ -64,6 +76,6 @@ def measure(
 
 
 def best_rows(rates: dict[int, float]) -> int:
-    """Choose the smallest batch size within `NEAR_TIE` of the best rate."""
+    """Choose the smallest batch size above 1 within `NEAR_TIE` of the best rate, else 1."""
     enough = NEAR_TIE * max(rates.values())
-    return min(size for size, rate in rates.items() if rate >= enough)
+    return min((size for size, rate in rates.items() if size > 1 and rate >= enough), default=1)
