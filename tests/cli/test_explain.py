@@ -62,12 +62,12 @@ def test_sufficient_sets_hold_evidence_of_the_cell_that_decides(
 
 def test_json_is_all_that_stdout_holds(model_folder: Path, photos: Path) -> None:
     documents = json.loads(occluded(model_folder, photos, "--json").stdout)
-    assert [document["image"]["name"] for document in documents] == [
+    assert [document["name"] for document in documents] == [
         "000.png",
         "001.png",
         "002.png",
     ]
-    assert "base64" in documents[0]["saliency"]
+    assert documents[0]["saliency"]["dtype"] == "<f4"
 
 
 def test_an_unreadable_photo_is_reported_in_its_place_and_the_others_go_on(
@@ -146,6 +146,9 @@ def test_a_class_that_the_model_does_not_decide_for_fails_without_misuse(
     ended = explain(model_folder, photos / "000.png", "--target", "dark", "--json", *QUICK)
     assert ended.exit_code == 1
     assert "the top class is 1" in ended.stderr
+    (document,) = json.loads(ended.stdout)
+    assert document["outcome"] == "none"
+    assert "the top class is 1" in document["reason"]
 
 
 def test_a_spent_budget_without_a_result_fails(model_folder: Path, photos: Path) -> None:

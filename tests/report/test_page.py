@@ -54,23 +54,29 @@ class Page(HTMLParser):
 
 def document(**changes: Any) -> Document:
     return {
-        "image": {"id": "ab" * 32, "name": "photo.jpg", "notes": ["the first frame is used"]},
-        "model": {"name": "toy", "digest": "cd" * 32},
-        "method": {"name": "multirex", "version": 1, "parameters": {"chunk": 10, "layer": None}},
+        "image_id": "ab" * 32,
+        "name": "photo.jpg",
+        "notes": ["the first frame is used"],
+        "model": "toy",
+        "model_digest": "cd" * 32,
+        "method": "multirex",
+        "version": 1,
+        "parameters": {"chunk": 10, "layer": None},
         "seed": 5,
-        "target": {"index": 1, "label": "crane", "score": 0.75},
-        "predictions": [
+        "target": {"index": 1, "label": "crane"},
+        "confidence": 0.75,
+        "scores": [
             {"index": 1, "label": "crane", "score": 0.75},
             {"index": 0, "label": "heron", "score": 0.25},
         ],
-        "size": {"height": 24, "width": 24},
-        "frame": None,
-        "saliency": {"low": 0.0, "high": 1.0, "peak": {"row": 3, "column": 4}},
+        "frame": {"name": "model", "height": 24, "width": 24},
+        "saliency": {"minimum": 0.0, "maximum": 1.0, "peak": {"row": 3, "column": 4}},
         "explanations": [explained(0.5), explained(0.125)],
         "selected": [1],
         "details": {},
-        "cost": {"model_inputs": 77, "wall_seconds": 1.25, "stopped": None},
+        "cost": {"model_inputs": 77, "wall_seconds": 1.25},
         "complete": True,
+        "stopped": None,
         **changes,
     }
 
@@ -81,7 +87,7 @@ def explained(area: float) -> Document:
         "area_fraction": area,
         "area_px": int(area * 576),
         "confidence": 0.9,
-        "margin": 0.8,
+        "details": {"margin": 0.8},
     }
 
 
@@ -125,15 +131,13 @@ def test_selected_sets_come_first_with_the_numbers_of_the_overlay() -> None:
 
 
 def test_a_method_without_sets_has_no_table_of_them() -> None:
-    plain = document()
-    del plain["explanations"], plain["selected"]
-    page = explain_page([Shown(document=plain, original=PICTURE, overlay=PICTURE)])
+    page = explain_page([shown(explanations=[], selected=[])])
     assert "score alone" not in Page(page).words
 
 
 def test_a_spent_budget_is_said() -> None:
-    cost = {"model_inputs": 77, "wall_seconds": 1.25, "stopped": "inputs"}
-    assert "The budget of model inputs was spent" in Page(explain_page([shown(cost=cost)])).words
+    words = Page(explain_page([shown(stopped="inputs")])).words
+    assert "The budget of model inputs was spent" in words
 
 
 def test_a_trivial_explanation_is_said() -> None:
@@ -142,9 +146,8 @@ def test_a_trivial_explanation_is_said() -> None:
 
 
 def test_names_from_outside_are_escaped() -> None:
-    evil = {"id": "ab", "name": "<script>alert(1)</script>", "notes": []}
     failure = failure_document("<b>.png", ValueError("<i>"))
-    page = explain_page([shown(image=evil)], [failure])
+    page = explain_page([shown(name="<script>alert(1)</script>")], [failure])
     assert "script" not in Page(page).tags
     assert "&lt;b&gt;.png" in page
 
@@ -153,6 +156,18 @@ def test_a_page_without_any_explanation_lists_what_failed() -> None:
     words = Page(explain_page([], [failure_document("x.png", ValueError("damaged"))])).words
     assert "0 images explained, 1 not" in words
     assert "damaged" in words
+
+
+def test_an_image_without_an_answer_is_listed_with_the_reason() -> None:
+    nothing = document(outcome="none", reason="the top class is 0", saliency=None)
+    words = Page(explain_page([], [nothing])).words
+    assert "photo.jpg the top class is 0" in words
+
+
+def test_pixels_are_said_to_be_those_of_the_frame() -> None:
+    assert "the model's input, 24 x 24 px" in Page(explain_page([shown()])).words
+    original = {"name": "original", "height": 480, "width": 640}
+    assert "the original picture" in Page(explain_page([shown(frame=original)])).words
 
 
 def test_images_left_out_are_counted() -> None:

@@ -1,18 +1,24 @@
 import base64
 import json
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from PIL import Image as PillowImage
 
 from tests.serve.conftest import BUDGET, PATCHES, QUEUE, UPLOADS, Toy, client_of
 from xaiserve.api import explain, load_case
+from xaiserve.cli import main
 from xaiserve.explainers.multirex import MultiRexExplanation
+from xaiserve.models.loading import load_classifier
 from xaiserve.serve.classifier import ClassifierServer
 from xaiserve.serve.ingress import Service
 from xaiserve.storage.pictures import encode_png
 from xaiserve.storage.rle import rle_to_mask
+from xaiserve.testing.jobs import write_images, write_model
 from xaiserve.testing.toys import light_classifier
 
 SMALL = {"iterations": "2", "spotlights": "4", "chunk": "2"}
@@ -218,3 +224,38 @@ async def test_a_gradient_method_runs_beside_the_weights(toy: Toy):
     values = base64.b64decode(answer.json()["saliency"]["data"])
     assert values == here.saliency.numpy().tobytes()
     assert answer.json()["cost"]["model_inputs"] > 0
+
+
+@pytest.mark.parametrize("frame", ["model", "original"])
+@pytest.mark.parametrize(("target", "outcome"), [("light", "explained"), ("dark", "none")])
+async def test_the_command_line_says_what_the_service_says(
+    tmp_path: Path, frame: str, target: str, outcome: str
+):
+    write_images(tmp_path, 1)
+    photo = tmp_path / "a.png"
+    PillowImage.open(tmp_path / "000.png").resize((60, 40)).save(photo)
+    folder = write_model(tmp_path)
+    words = [f"--{name}={value}" for name, value in (("frame", frame), ("target", target))]
+    options = [word for pair in SMALL.items() for word in ("--set", "=".join(pair))]
+    ended = CliRunner().invoke(
+        main, ["explain", "--json", "--seed=7", f"--model={folder}", *words, *options, str(photo)]
+    )
+    (told,) = json.loads(ended.stdout)
+
+    server = ClassifierServer(
+        load_classifier(folder), queue=QUEUE, limits=UPLOADS.limits, draw=lambda *_, **__: b""
+    )
+    service = Service(models={"toy": server}, uploads=UPLOADS, budget=BUDGET)
+    async with client_of(service) as client:
+        body = await ask(
+            client, photo.read_bytes(), seed="7", saliency="true", frame=frame, target=target
+        )
+    server.close()
+
+    del body["overlays"], body["cost"]["waited_seconds"]
+    for document in (body, told):
+        # The size of batches is measured, and so their number depends on time as well.
+        for kind in ("wall_seconds", "device_seconds", "batches"):
+            del document["cost"][kind]
+    assert told["outcome"] == outcome
+    assert told == body

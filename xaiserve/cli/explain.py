@@ -22,7 +22,7 @@ from xaiserve.cli.options import Pair, Range, model_options, pictures_in
     type=click.Choice(["model", "original"]),
     default="model",
     show_default=True,
-    help="Draw over what the model saw, or over the original pixels.",
+    help="Masks, maps and overlays: of what the model saw, or of the original pixels.",
 )
 @click.option("--range", "value_range", type=Range(), help="Grey values that become 0 and 1.")
 @click.option("--max-inputs", type=click.IntRange(min=1), help="Model inputs per photo.")

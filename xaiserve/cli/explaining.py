@@ -19,6 +19,7 @@ from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.plan import Event
 from xaiserve.perturb.ticket import Cost, Limits
+from xaiserve.report.document import FrameName
 from xaiserve.types import Scores
 
 
@@ -35,7 +36,7 @@ class Wish:
     target
         Class index or label; each photo's top class when none.
     frame
-        What overlays are drawn on.
+        The pixels of masks and maps, and what overlays are drawn on.
     value_range
         Grey values that become 0 and 1; the file type's range when none.
     max_inputs, max_seconds
@@ -53,7 +54,7 @@ class Wish:
     options: Mapping[str, str]
     target: str | None = None
     seed: int = 0
-    frame: Literal["model", "original"] = "model"
+    frame: FrameName = "model"
     value_range: tuple[float, float] | None = None
     max_inputs: int | None = None
     max_seconds: float | None = None

@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from xaiserve.cli.explaining import Result
 from xaiserve.errors import InvalidInputError
-from xaiserve.report.document import Document
+from xaiserve.report.document import Document, FrameName
 from xaiserve.report.overlays import rgb, sketch
 from xaiserve.report.page import Shown, embeddable, explain_page
 from xaiserve.report.panels import draw
@@ -28,7 +28,7 @@ class Files:
         The folder cannot be made.
     """
 
-    def __init__(self, folder: Path, frame: Literal["model", "original"]) -> None:
+    def __init__(self, folder: Path, frame: FrameName) -> None:
         self._folder = folder
         self._frame = frame
         self._names: set[str] = set()
@@ -87,5 +87,4 @@ class Files:
 
 
 def _without_map(document: Document) -> Document:
-    saliency = {k: v for k, v in document["saliency"].items() if k not in {"base64", "dtype"}}
-    return document | {"saliency": saliency}
+    return document | {"saliency": document["saliency"] | {"dtype": None, "data": None}}

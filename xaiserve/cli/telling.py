@@ -12,19 +12,23 @@ from xaiserve.cli.explaining import Result, Wish, results
 from xaiserve.cli.files import Files
 from xaiserve.cli.main import FAILED, MISUSE, MISUSES
 from xaiserve.cli.options import named_source
+from xaiserve.errors import NoExplanationError
+from xaiserve.explainers.base import Explainer
 from xaiserve.explainers.registry import make_explainer
+from xaiserve.models.classifier import Classifier
 from xaiserve.models.loading import load_classifier
-from xaiserve.models.spec import ModelSpec
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.plan import Event, Progress
 from xaiserve.report.document import (
     Document,
-    Provenance,
+    Subject,
     explanation_document,
     failure_document,
+    none_document,
 )
 from xaiserve.report.overlays import TRIVIAL
+from xaiserve.report.page import number
 
 
 def run(wish: Wish, *, as_json: bool) -> int:
@@ -40,14 +44,13 @@ def run(wish: Wish, *, as_json: bool) -> int:
     )
     for note in model.notes:
         click.echo(f"{model.name}: {note}", err=True)
-    provenance = Provenance.of(model, explainer, wish.seed)
     files = Files(wish.out, wish.frame) if wish.out else None
     told = _Told(as_json=as_json)
     # On a terminal only: elsewhere a bar is noise in a log.
     bar = tqdm(total=len(wish.photos), unit="image", disable=not sys.stderr.isatty())
     with Engine(model) as engine, bar:
         for result in results(wish, explainer, engine, _shows_phase(bar)):
-            document = _document(result, provenance, model.spec)
+            document = _document(result, wish, model, explainer)
             bar.clear()
             told.result(result, document)
             if files is not None:
@@ -59,12 +62,22 @@ def run(wish: Wish, *, as_json: bool) -> int:
     return _exit_code(told.errors, len(wish.photos))
 
 
-def _document(result: Result, provenance: Provenance, spec: ModelSpec) -> Document:
-    if result.case is None or result.explanation is None:
-        return failure_document(str(result.path), result.error or RuntimeError("no explanation"))
-    return explanation_document(
-        result.case, result.explanation, spec, result.cost, provenance, scores=result.scores
+def _document(result: Result, wish: Wish, model: Classifier, explainer: Explainer) -> Document:
+    if result.error is not None and not isinstance(result.error, NoExplanationError):
+        return failure_document(result.path.name, result.error)
+    # The method has run, so that the photo was read and scored.
+    assert result.case is not None and result.scores is not None  # noqa: S101, PT018
+    subject = Subject(
+        classifier=model,
+        explainer=explainer,
+        seed=wish.seed,
+        case=result.case,
+        scores=result.scores,
+        frame_name=wish.frame,
     )
+    if result.explanation is None:
+        return none_document(subject, str(result.error), result.cost)
+    return explanation_document(subject, result.explanation, result.cost)
 
 
 class _Told:
@@ -93,25 +106,25 @@ class _Told:
 
 def _line(document: Document) -> str:
     target, cost = document["target"], document["cost"]
-    parts = [f"{target['label']} (class {target['index']}) {target['score']:.3f}"]
+    parts = [f"{target['label']} (class {target['index']}) {number(document['confidence'])}"]
     parts.append(_found(document))
     parts.append(f"{cost['model_inputs']} model inputs, {cost['wall_seconds']:.1f} s")
-    if cost["stopped"]:
-        parts.append(f"stopped early: max_{cost['stopped']} was reached")
+    if document["stopped"]:
+        parts.append(f"stopped early: max_{document['stopped']} was reached")
     return "; ".join(parts)
 
 
 def _found(document: Document) -> str:
-    if "explanations" not in document:
-        peak = document["saliency"]["peak"]
-        return f"peak at row {peak['row']}, column {peak['column']}"
-    if document["details"]["trivial"]:
+    if document["details"].get("trivial"):
         return TRIVIAL
-    areas = [document["explanations"][index]["area_fraction"] for index in document["selected"]]
-    if not areas:
-        return "no explanation found"
-    sizes = ", ".join(f"{area:.1%}" for area in areas)
-    return f"{len(areas)} explanation{'s' * (len(areas) > 1)}, {sizes} of the picture"
+    areas = [one["area_fraction"] for one in document["explanations"] if one["selected"]]
+    if areas:
+        sizes = ", ".join(f"{area:.1%}" for area in areas)
+        return f"{len(areas)} explanation{'s' * (len(areas) > 1)}, {sizes} of the picture"
+    saliency = document["saliency"]
+    if saliency["minimum"] == saliency["maximum"]:
+        return "no pixel stands out"
+    return f"peak at row {saliency['peak']['row']}, column {saliency['peak']['column']}"
 
 
 def _shows_phase(bar: Any) -> Callable[[Case, Event], None]:  # Any: tqdm has no types

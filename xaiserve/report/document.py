@@ -1,174 +1,212 @@
-"""One explanation as a JSON-ready dictionary, the same on the command line and over HTTP.
+"""One explanation as a JSON-ready dictionary: the one shape of the command line and of HTTP.
 
-::
-
-    {image: {id, name, notes}, model: {name, digest}, method: {name, version, parameters}, seed,
-     target: {index, label, score}, predictions: [{index, label, score}], size: {height, width},
-     frame: {original_height, ...}, saliency: {low, high, peak, ...},
-     explanations: [{mask: {size, counts}, confidence, area_px, area_fraction, kind, ...}],
-     selected: [...], details: {...}, cost: {...}, complete}
-
-``explanations`` and ``selected`` are there for methods that find sets of pixels. ``details`` holds
-every other number, flag and word that the method says about its result.
+The fields are those of the service's ``ExplainBody``, whose descriptions say what each means. The
+service adds ``overlays`` and ``cost.waited_seconds``, which only it has; an image that failed is a
+problem over HTTP and a `failure_document` on the command line.
 """
 
 import base64
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-import numpy as np
 import torch
 
 from xaiserve.explainers.base import Explainer, Explanation
-from xaiserve.explainers.multirex import MultiRexExplanation
+from xaiserve.explainers.multirex import MultiRexExplanation, SufficientSet
 from xaiserve.models.classifier import Classifier
+from xaiserve.models.frame import Frame
 from xaiserve.models.spec import ModelSpec
 from xaiserve.parameters import parameters_of
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.ticket import Cost
 from xaiserve.storage.rle import mask_to_rle
-from xaiserve.types import Saliency, Scores
+from xaiserve.types import Region, Saliency, Scores
 
 Document = dict[str, Any]
 """JSON: nested dictionaries, lists, numbers, text, flags and None."""  # hence Any
 
-PREDICTIONS: Final = 5
+FrameName = Literal["model", "original"]
+"""Whose pixels masks and maps have: the model's input, or the original picture."""
+
+TOP: Final = 5
 """Classes listed with their scores."""
 
 _COMMON: Final = {field.name for field in dataclasses.fields(Explanation)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
-    """What produced an explanation: with the image, all that is needed to repeat it."""
-
-    model_name: str
-    model_digest: str
-    method: str
-    version: int
-    parameters: Mapping[str, object]
-    seed: int
-
-    @classmethod
-    def of(cls, classifier: Classifier, explainer: Explainer, seed: int) -> "Provenance":
-        return cls(
-            model_name=classifier.name,
-            model_digest=classifier.digest,
-            method=explainer.name,
-            version=explainer.version,
-            parameters={
-                parameter.name: getattr(explainer, parameter.name)
-                for parameter in parameters_of(type(explainer))
-            },
-            seed=seed,
-        )
-
-
-def explanation_document(
-    case: Case,
-    explanation: Explanation,
-    spec: ModelSpec,
-    cost: Cost,
-    provenance: Provenance,
-    *,
-    scores: Scores | None = None,
-    saliency_values: bool = True,
-) -> Document:
-    """Describe one explanation.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Subject:
+    """What is explained and by what: all that a document says whatever the method finds.
 
     Parameters
     ----------
+    case
+        Read from a picture: it has a frame.
     scores
-        (1, k): the model's answer to the whole image; without it the target's score is None and
-        no predictions are listed.
-    saliency_values
-        Include the map itself, as base64 of little-endian float16 in row order: about 2.7 bytes a
-        pixel.
+        (1, k): the model's answer to the whole image.
+    frame_name
+        The pixels that masks and maps refer to.
+
+    Raises
+    ------
+    ValueError
+        The case has no frame.
     """
-    predictions = [] if scores is None else predictions_document(scores, spec)
-    score = None if scores is None else _number(float(scores[0, case.target]))
-    found: Document = {
-        "image": {"id": case.image_id, "name": case.name, "notes": list(case.notes)},
-        **_provenance(provenance),
-        "target": _scored_class(case.target, spec) | {"score": score},
-        "predictions": predictions,
-        "size": {"height": case.height, "width": case.width},
-        "frame": None if case.frame is None else dataclasses.asdict(case.frame),
-        "saliency": saliency_document(explanation.saliency, values=saliency_values),
-    }
+
+    classifier: Classifier
+    explainer: Explainer
+    seed: int
+    case: Case
+    scores: Scores
+    frame_name: FrameName = "model"
+
+    def __post_init__(self) -> None:
+        if self.case.frame is None:
+            raise ValueError(f"case {self.case.name or self.case.image_id} must have a frame")
+
+    @property
+    def frame(self) -> Frame:
+        assert self.case.frame is not None  # noqa: S101 -- refused at construction
+        return self.case.frame
+
+    def mask(self, mask: Region) -> torch.Tensor:
+        """Carry a mask to the pixels of the document."""
+        return mask if self.frame_name == "model" else self.frame.mask_to_original(mask)
+
+    def saliency(self, saliency: Saliency) -> torch.Tensor:
+        """Carry a map to the pixels of the document."""
+        return saliency if self.frame_name == "model" else self.frame.to_original(saliency)
+
+
+def explanation_document(
+    subject: Subject, explanation: Explanation, cost: Cost, *, whole_map: bool = True
+) -> Document:
+    """Describe what the method has found; ``whole_map`` as in `saliency_document`."""
+    saliency = subject.saliency(explanation.saliency)
+    found = _common(subject, cost)
+    found["saliency"] = saliency_document(saliency, whole=whole_map)
     if isinstance(explanation, MultiRexExplanation):
-        found["explanations"] = [_flat(one) for one in explanation.explanations]
+        found["explanations"] = [
+            _set(one, subject.mask(one.mask), selected=index in explanation.selected)
+            for index, one in enumerate(explanation.explanations)
+        ]
         found["selected"] = list(explanation.selected)
-    details = _flat(explanation)
-    found["details"] = {key: value for key, value in details.items() if key not in _COMMON}
-    found["cost"] = dataclasses.asdict(cost)
-    found["complete"] = cost.stopped is None
+    found["details"] = _details(explanation, {*_COMMON, *found})
     return found
+
+
+def none_document(subject: Subject, reason: str, cost: Cost) -> Document:
+    """Say that the method has no answer for this image, and why: a result, and no failure."""
+    return _common(subject, cost) | {"outcome": "none", "reason": reason}
 
 
 def failure_document(name: str, error: Exception) -> Document:
-    """Describe an image that has no explanation, and why."""
-    return {"image": {"name": name}, "error": {"kind": type(error).__name__, "message": str(error)}}
+    """Say which image failed, and why."""
+    return {"name": name, "error": {"kind": type(error).__name__, "message": str(error)}}
 
 
-def predictions_document(scores: Scores, spec: ModelSpec) -> list[Document]:
-    """List the classes of the first row of ``scores`` that rank first; ties by index."""
-    order = torch.argsort(scores[0], descending=True, stable=True)[:PREDICTIONS].tolist()
-    return [
-        _scored_class(index, spec) | {"score": _number(float(scores[0, index]))} for index in order
-    ]
-
-
-def saliency_document(saliency: Saliency, *, values: bool) -> Document:
-    """Describe a map: bounds, the first of its maxima as (row, column) and, if asked, its values.
-
-    Values outside float16 (beyond 65504 in size) become infinite in ``values`` only.
-    """
-    row, column = divmod(int(saliency.argmax()), saliency.shape[1])
-    found: Document = {
-        "height": int(saliency.shape[0]),
-        "width": int(saliency.shape[1]),
-        "low": _number(float(saliency.min())),
-        "high": _number(float(saliency.max())),
-        "peak": {"row": row, "column": column},
-    }
-    if values:
-        halves = saliency.to(torch.float16).numpy().astype(np.dtype("<f2"))
-        found |= {"dtype": "<f2", "base64": base64.b64encode(halves.tobytes()).decode()}
-    return found
-
-
-def _provenance(provenance: Provenance) -> Document:
-    return {
-        "model": {"name": provenance.model_name, "digest": provenance.model_digest},
-        "method": {
-            "name": provenance.method,
-            "version": provenance.version,
-            "parameters": {key: _plain(value) for key, value in provenance.parameters.items()},
-        },
-        "seed": provenance.seed,
-    }
-
-
-def _scored_class(index: int, spec: ModelSpec) -> Document:
+def class_document(index: int, spec: ModelSpec) -> Document:
+    """Name one class."""
     return {"index": index, "label": spec.labels[index]}
 
 
-def _flat(instance: Any) -> Document:  # Any: whatever dataclass a method returns
-    """Take the fields that JSON can say as they are, and masks as COCO run lengths."""
-    values = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
+def scores_document(scores: Scores, spec: ModelSpec, top: int = TOP) -> list[Document]:
+    """Name the ``top`` classes of one row (1, k), best first, the lower index of equals first."""
+    order = torch.argsort(scores[0], descending=True, stable=True)[:top].tolist()
+    return [
+        class_document(index, spec) | {"score": _number(float(scores[0, index]))} for index in order
+    ]
+
+
+def saliency_document(saliency: torch.Tensor, *, whole: bool) -> Document:
+    """Summarise a map (h, w) float32; with ``whole``, give every value as well, exactly.
+
+    The values are base64 of little-endian float32, row by row: 5.3 bytes a pixel.
+    """
+    row, column = divmod(int(saliency.argmax()), saliency.shape[1])
+    values = saliency.numpy().astype("<f4").tobytes() if whole else None
     return {
-        name: mask_to_rle(value) if _is_mask(value) else _plain(value)
-        for name, value in values.items()
-        if _is_mask(value) or value is None or isinstance(value, bool | int | float | str)
+        "shape": list(saliency.shape),
+        "minimum": _number(float(saliency.min())),
+        "maximum": _number(float(saliency.max())),
+        "peak": {"row": row, "column": column},
+        "dtype": None if values is None else "<f4",
+        "data": None if values is None else base64.b64encode(values).decode(),
     }
 
 
-def _is_mask(value: object) -> bool:
-    return isinstance(value, torch.Tensor) and value.dtype == torch.bool
+def _common(subject: Subject, cost: Cost) -> Document:
+    model, method, case = subject.classifier, subject.explainer, subject.case
+    spent = dataclasses.asdict(cost)
+    stopped = spent.pop("stopped")
+    return {
+        "outcome": "explained",
+        "reason": None,
+        "complete": stopped is None,
+        "stopped": stopped,
+        "model": model.name,
+        "model_digest": model.digest,
+        "method": method.name,
+        "version": method.version,
+        "parameters": _parameters(method),
+        "seed": subject.seed,
+        "target": class_document(case.target, model.spec),
+        "image_id": case.image_id,
+        "name": case.name,
+        "confidence": _number(float(subject.scores[0, case.target])),
+        "scores": scores_document(subject.scores, model.spec),
+        "explanations": [],
+        "selected": [],
+        "saliency": None,
+        "details": {},
+        "frame": _frame(subject),
+        "cost": spent,
+        "notes": list(case.notes),
+    }
+
+
+def _parameters(explainer: Explainer) -> Document:
+    """List the values that a method runs with, defaults included."""
+    return {
+        parameter.name: _plain(getattr(explainer, parameter.name))
+        for parameter in parameters_of(type(explainer))
+    }
+
+
+def _frame(subject: Subject) -> Document:
+    frame = subject.frame
+    found = {"name": subject.frame_name, **dataclasses.asdict(frame)}
+    if subject.frame_name == "original":
+        found |= {"height": frame.original_height, "width": frame.original_width}
+    return found
+
+
+def _set(one: SufficientSet, mask: torch.Tensor, *, selected: bool) -> Document:
+    area = int(mask.sum())
+    found: Document = {
+        "mask": mask_to_rle(mask),
+        "area_px": area,
+        "area_fraction": area / mask.numel(),
+        "confidence": _number(one.confidence),
+        "kind": one.kind,
+        "selected": selected,
+    }
+    found["details"] = _details(one, found)
+    return found
+
+
+def _details(result: Any, told: Collection[str]) -> Document:  # Any: what a method returns
+    """Collect the numbers, flags and words of a result that are not ``told`` elsewhere."""
+    names = sorted({field.name for field in dataclasses.fields(result)} - {*told})
+    values = {name: getattr(result, name) for name in names}
+    return {
+        name: _plain(value)
+        for name, value in values.items()
+        if value is None or isinstance(value, bool | int | float | str)
+    }
 
 
 def _plain(value: object) -> object:

@@ -57,7 +57,7 @@ def explain_page(
     Parameters
     ----------
     failures
-        What `xaiserve.report.document.failure_document` says.
+        What `xaiserve.report.document.failure_document` or `none_document` says.
     left_out
         Explained images that the page only counts.
     """
@@ -68,14 +68,14 @@ def explain_page(
         environment()
         .get_template("explain.html")
         .render(
-            title=f"Explanations by {first['method']['name']}" if first else "Explanations",
+            title=f"Explanations by {first['method']}" if first else "Explanations",
             subtitle=f"{explained} images explained, {len(failures)} not",
-            method=first["method"]["name"] if first else "",
+            method=first["method"] if first else "",
             setting=_setting(first) if first else (),
             parameters=_parameters(first) if first else (),
-            with_sets=any("explanations" in document for document in documents),
+            with_sets=any(document["explanations"] for document in documents),
             items=[_item(one) for one in shown],
-            failures=failures,
+            failures=[_failure(one) for one in failures],
             left_out=left_out,
         )
     )
@@ -108,35 +108,38 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def _setting(document: Document) -> list[tuple[str, str]]:
-    method, model = document["method"], document["model"]
-    size = document["size"]
+    frame = document["frame"]
+    size = f"{frame['width']} x {frame['height']} px"
     return [
-        ("method", f"{method['name']}, version {method['version']}"),
-        ("model", model["name"]),
-        ("model digest", model["digest"][:16]),
-        ("model input", f"{size['width']} x {size['height']} px"),
+        ("method", f"{document['method']}, version {document['version']}"),
+        ("model", document["model"]),
+        ("model digest", document["model_digest"][:16]),
+        (
+            "areas and peaks in",
+            f"the model's input, {size}" if frame["name"] == "model" else "the original picture",
+        ),
         ("seed", str(document["seed"])),
     ]
 
 
 def _parameters(document: Document) -> list[tuple[str, str]]:
-    given: dict[str, object] = document["method"]["parameters"]
+    given: dict[str, object] = document["parameters"]
     return [(name, "none" if value is None else str(value)) for name, value in given.items()]
 
 
 def _item(one: Shown) -> dict[str, Any]:  # Any: what the template reads
     document = one.document
     target, cost = document["target"], document["cost"]
-    areas = [found["area_fraction"] for found in document.get("explanations", ())]
+    areas = [found["area_fraction"] for found in document["explanations"]]
     return {
-        "name": document["image"]["name"] or document["image"]["id"][:12],
-        "notes": document["image"]["notes"],
+        "name": document["name"] or document["image_id"][:12],
+        "notes": document["notes"],
         "target": f"{target['label']} (class {target['index']})",
-        "score": number(target["score"]),
+        "score": number(document["confidence"]),
         "facts": _facts(document),
         "remark": _remark(document),
         "sets": _sets(document),
-        "chosen": len(document.get("selected", ())),
+        "chosen": len(document["selected"]),
         "smallest": f"{min(areas):.1%}" if areas else "-",
         "model_inputs": cost["model_inputs"],
         "seconds": f"{cost['wall_seconds']:.1f}",
@@ -145,25 +148,31 @@ def _item(one: Shown) -> dict[str, Any]:  # Any: what the template reads
     }
 
 
+def _failure(document: Document) -> dict[str, str]:
+    reason = document["error"]["message"] if "error" in document else document["reason"]
+    return {"name": document["name"], "reason": reason}
+
+
 def _remark(document: Document) -> str:
     """Say what a reader of the numbers must know first."""
-    if document["cost"]["stopped"]:
-        return _STOPPED[document["cost"]["stopped"]]
+    if document["stopped"]:
+        return _STOPPED[document["stopped"]]
     return f"Note that {TRIVIAL}." if document["details"].get("trivial") else ""
 
 
 def _facts(document: Document) -> list[tuple[str, str]]:
     target, cost, saliency = document["target"], document["cost"], document["saliency"]
     peak = saliency["peak"]
+    bounds = f"{_short(saliency['minimum'])} to {_short(saliency['maximum'])}"
     return [
         ("target", f"{target['label']} (class {target['index']})"),
-        ("score of the target", number(target["score"])),
+        ("score of the target", number(document["confidence"])),
         *[
             (f"class {row['index']}", f"{row['label']} {number(row['score'])}")
-            for row in document["predictions"][:3]
+            for row in document["scores"][:3]
             if row["index"] != target["index"]
         ],
-        ("map, lowest and highest", f"{_short(saliency['low'])} to {_short(saliency['high'])}"),
+        ("map, lowest and highest", bounds),
         ("map, peak at row, column", f"{peak['row']}, {peak['column']} px"),
         ("model inputs", str(cost["model_inputs"])),
         ("seconds", f"{cost['wall_seconds']:.1f}"),
@@ -176,8 +185,8 @@ def _short(value: float | None) -> str:
 
 def _sets(document: Document) -> list[dict[str, Any]]:
     """List the sets in the order of the overlay's numbers, then those that were not selected."""
-    found: list[Document] = document.get("explanations", [])
-    chosen: list[int] = document.get("selected", [])
+    found: list[Document] = document["explanations"]
+    chosen: list[int] = document["selected"]
     others = [index for index in range(len(found)) if index not in chosen]
     rows = [
         _set(found[index]) | {"number": place + 1, "colour": f"rgb{outline_colour(place)}"}
@@ -192,5 +201,5 @@ def _set(found: Document) -> dict[str, Any]:
         "area": f"{found['area_fraction']:.1%}",
         "pixels": found["area_px"],
         "confidence": number(found["confidence"]),
-        "margin": number(found["margin"]),
+        "margin": number(found["details"]["margin"]),
     }

@@ -13,11 +13,12 @@ from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.plan import QueryPlan
 from xaiserve.perturb.ticket import Limits, Ticket
+from xaiserve.report.document import Subject, scores_document
 from xaiserve.serve import answers
 from xaiserve.serve.admission import Places
 from xaiserve.serve.config import Queue
 from xaiserve.serve.requests import ExplainRequest, PredictRequest, Upload
-from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
+from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody, ScoreBody
 from xaiserve.storage.pictures import PictureLimits
 from xaiserve.types import Scores
 
@@ -111,7 +112,7 @@ class ClassifierServer:
             model_digest=self._classifier.digest,
             image_id=case.image_id,
             decided=answers.decided_classes(scores, spec),
-            scores=answers.top_scores(scores, spec, request.top),
+            scores=[ScoreBody(**one) for one in scores_document(scores, spec, request.top)],
             notes=list(case.notes),
         )
 
@@ -140,11 +141,17 @@ class ClassifierServer:
                 # no plan is left running by a cancellation in between.
                 await asyncio.to_thread(self._classifier.gradients)
             ticket = self._start(request, case, waited_s)
-            body = answers.Answer(
+            subject = Subject(
                 classifier=self._classifier,
-                request=request,
+                explainer=request.explainer,
+                seed=request.seed,
                 case=case,
                 scores=scores,
+                frame_name=request.frame,
+            )
+            answer = answers.Answer(
+                request=request,
+                subject=subject,
                 waited_s=waited_s,
                 limits=self._limits,
                 draw=self._draw,
@@ -152,8 +159,8 @@ class ClassifierServer:
             try:
                 explanation = await finished(ticket)
             except NoExplanationError as error:
-                return body.none(str(error), ticket.cost)
-            return await asyncio.to_thread(body.explained, explanation, ticket.cost)
+                return answer.none(str(error), ticket.cost)
+            return await asyncio.to_thread(answer.explained, explanation, ticket.cost)
 
     async def _load(self, upload: Upload, target: int) -> Case:
         return await asyncio.to_thread(

@@ -13,6 +13,7 @@ from xaiserve.errors import InvalidInputError, ModelUnavailableError, NotFoundEr
 from xaiserve.explainers.base import Explainer
 from xaiserve.explainers.registry import EXPLAINERS, make_explainer
 from xaiserve.perturb.ticket import Limits
+from xaiserve.report.document import FrameName
 from xaiserve.serve import problems
 from xaiserve.serve.config import Budget, Uploads
 from xaiserve.serve.documentation import page
@@ -20,7 +21,6 @@ from xaiserve.serve.methods import method_body
 from xaiserve.serve.requests import (
     ClassifierPort,
     ExplainRequest,
-    FrameName,
     PredictRequest,
     Upload,
 )

@@ -1,13 +1,12 @@
 """What the routes ask of a classifier, free of HTTP and of Ray."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from xaiserve.explainers.base import Explainer
 from xaiserve.perturb.ticket import Limits
+from xaiserve.report.document import FrameName
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
-
-FrameName = Literal["model", "original"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from xaiserve.report.document import FrameName
+
 Scalar = bool | int | float | str | None
+
+Number = float | None
+"""Null where it is not finite: JSON has no NaN."""
 
 Size = Annotated[list[int], Field(min_length=2, max_length=2)]
 
@@ -25,7 +30,7 @@ class ClassBody(Body):
 class ScoreBody(ClassBody):
     """One class and the score of the picture for it."""
 
-    score: float
+    score: Number
 
 
 class CostBody(Body):
@@ -46,7 +51,7 @@ class FrameBody(Body):
     y * scaled_height / original_height - top) in the model's input.
     """
 
-    name: Literal["model", "original"]
+    name: FrameName
     height: int
     width: int
     original_height: int
@@ -70,7 +75,7 @@ class SetBody(Body):
     mask: RleBody
     area_px: int = Field(description="Pixels of the mask, in the frame of the answer.")
     area_fraction: float
-    confidence: float = Field(description="The target's score with only these pixels shown.")
+    confidence: Number = Field(description="The target's score with only these pixels shown.")
     kind: str
     selected: bool = Field(description="In the largest family of sets that overlap little.")
     details: dict[str, Scalar] = Field(description="What else the method says, in model pixels.")
@@ -87,8 +92,8 @@ class SaliencyBody(Body):
     """The map: a summary, and on request all of it."""
 
     shape: Size
-    minimum: float
-    maximum: float
+    minimum: Number
+    maximum: Number
     peak: PointBody = Field(description="The most important pixel, the first of equals.")
     dtype: Literal["<f4"] | None = None
     data: str | None = Field(default=None, description="Base64 of the values, row by row.")
@@ -119,7 +124,8 @@ class ExplainBody(Body):
     seed: int
     target: ClassBody
     image_id: str = Field(description="Sha256 of the file's bytes.")
-    confidence: float = Field(description="The target's score for the whole picture.")
+    name: str = Field(description="The file's name, where it came with one.")
+    confidence: Number = Field(description="The target's score for the whole picture.")
     scores: list[ScoreBody] = Field(description="The five classes ranked first.")
     explanations: list[SetBody] = []
     selected: list[int] = Field(default=[], description="Indices into ``explanations``.")
