@@ -9,7 +9,7 @@
 
 import dataclasses
 import pickle
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -24,6 +24,7 @@ from xaiserve.perturb.case import Case
 from xaiserve.perturb.drive import run
 from xaiserve.perturb.plan import Event, Spent, gather
 from xaiserve.perturb.rng import Keys
+from xaiserve.storage.records import from_rows, to_table
 from xaiserve.testing.toys import (
     Patch,
     ToyClassifier,
@@ -147,6 +148,12 @@ class ExplainerContract:
         spent = sum(event.rows for event in events if isinstance(event, Spent))
         assert 0 < spent <= self.max_inputs
 
+    def test_its_explanation_survives_a_record(self) -> None:
+        case, classifier = self.prepare()
+        found = self.explain(case, classifier)
+        (again,) = from_rows(type(found), to_table([found], type(found)).to_pylist())
+        same(found, again, equal_as_stored)
+
     def test_states_the_memory_that_it_holds(self) -> None:
         case, _ = self.prepare()
         assert self.explainer.bytes_in_flight(case) >= 4 * case.image.numel()
@@ -179,15 +186,35 @@ def exhaust(steps: Generator[Event, None, Explanation]) -> tuple[list[Event], Ex
             return events, end.value
 
 
-def same(one: Explanation, other: Explanation) -> None:
-    """Assert that two explanations agree, bit for bit, in every field."""
-    assert type(one) is type(other)
-    for field in dataclasses.fields(one):
-        left, right = getattr(one, field.name), getattr(other, field.name)
-        if isinstance(left, torch.Tensor):
-            assert torch.equal(left, right), field.name
-        elif not dataclasses.is_dataclass(left) and not isinstance(left, tuple):
-            assert left == right, field.name
+def same(
+    one: object,
+    other: object,
+    equal: Callable[[torch.Tensor, torch.Tensor], bool] = torch.equal,
+    where: str = "explanation",
+) -> None:
+    """Assert that two results agree in every field at any depth, arrays as ``equal`` has it."""
+    assert type(one) is type(other), where
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        assert equal(one, other), where
+    elif isinstance(one, tuple) and isinstance(other, tuple):
+        assert len(one) == len(other), where
+        for place, (left, right) in enumerate(zip(one, other, strict=True)):
+            same(left, right, equal, f"{where}[{place}]")
+    elif dataclasses.is_dataclass(one):
+        for name in (field.name for field in dataclasses.fields(one)):
+            same(getattr(one, name), getattr(other, name), equal, f"{where}.{name}")
+    else:
+        assert one == other, where
+
+
+def equal_as_stored(found: torch.Tensor, again: torch.Tensor) -> bool:
+    """Compare as records store: maps, which are float32 (h, w), as float16, all else exactly."""
+    if found.dtype != torch.float32 or found.ndim != 2:
+        return torch.equal(found, again)
+    # Half a step of float16: in proportion to the value, but never finer than a fixed share of the
+    # largest, because its steps stop shrinking near zero.
+    bound = 2.0**-11 * found.abs() + 2.0**-20 * found.abs().max()
+    return found.shape == again.shape and bool(((found - again).abs() <= bound).all())
 
 
 def beyond(parameter: Parameter) -> list[float]:
