@@ -13,9 +13,9 @@ import ray
 from ray import serve
 
 from xaiserve.errors import ConflictError, InvalidInputError, ModelUnavailableError
-from xaiserve.models.loading import load_classifier
 from xaiserve.serve.app import build_app
-from xaiserve.serve.config import ModelSettings, ServiceConfig, prepare_environment
+from xaiserve.serve.checking import check_models
+from xaiserve.serve.config import ServiceConfig, prepare_environment
 
 LOCAL: Final = "local"
 APPLICATION: Final = "xaiserve"
@@ -48,6 +48,9 @@ def start_service(
 ) -> RunningService:
     """Start a service and return when every model answers.
 
+    Models are first tried in a process that is spawned, so that a script which calls this needs
+    the usual ``if __name__ == "__main__":``.
+
     Parameters
     ----------
     address
@@ -68,7 +71,7 @@ def start_service(
     config = _with_absolute_paths(config)
     if address == LOCAL:
         check_port(config.host, config.port)
-        _check_models(config)
+        check_models(config.models)
     origin = _enter_ray(config, address, show_logs=show_logs)
     try:
         _refuse_neighbours()
@@ -144,30 +147,6 @@ def _with_absolute_paths(config: ServiceConfig) -> ServiceConfig:
         for name, model in config.models.items()
     }
     return config.model_copy(update={"models": models})
-
-
-def _check_models(config: ServiceConfig) -> None:
-    """Load each model once in this process, so that what is wrong is told at once, in a sentence.
-
-    A model for a device of its own is left to its replica: its memory may not suffice for two.
-    """
-    for name, model in config.models.items():
-        if model.device == "cpu":
-            _load(name, model)
-
-
-def _load(name: str, model: ModelSettings) -> None:
-    try:
-        load_classifier(
-            model.source,
-            name=name,
-            file_format=model.file_format,
-            trust_code=model.trust_code,
-            batch_rows=1,
-            overrides=model.overrides,
-        )
-    except InvalidInputError as error:
-        raise type(error)(f"model {name}: {error}") from error
 
 
 def _enter_ray(config: ServiceConfig, address: str, *, show_logs: bool) -> RayOrigin:
