@@ -59,6 +59,11 @@ def test_64_sets_on_a_cycle_are_solved_exactly():
     assert len(independent_set([1] * 64, conflicts)) == 32
 
 
+def test_64_sets_in_pairs_of_equal_area_are_solved_exactly():
+    conflicts = [1 << (i ^ 1) for i in range(64)]
+    assert independent_set([10] * 64, conflicts) == tuple(range(0, 64, 2))
+
+
 def squares(*places):
     masks = []
     for row, column in places:

@@ -51,27 +51,36 @@ def _distinct(masks: Sequence[Region]) -> list[int]:
 
 
 def independent_set(areas: Sequence[int], conflicts: Sequence[int]) -> tuple[int, ...]:
-    """Solve maximum independent set exactly, then minimum area, by branch and bound.
+    """Solve maximum independent set exactly, then minimum area, then first in lexicographic order.
 
-    ``conflicts[i]`` is a bit set of the vertices that i clashes with. The bound counts one vertex
-    per edge of a greedy matching of what is left.
+    ``conflicts[i]`` is a bit set of the vertices that i clashes with. Branches on the vertex of
+    most conflicts: in or out. What falls apart into components is solved apart, which keeps many
+    small groups of overlapping sets from multiplying; solved parts are remembered.
     """
-    best: tuple[int, int, tuple[int, ...]] = (0, 0, ())
+    solved: dict[int, tuple[int, ...]] = {}
 
-    def visit(left: int, chosen: tuple[int, ...]) -> None:
-        nonlocal best
-        if -len(chosen) - _most(left, conflicts) > best[0]:
-            return
-        pick = max(_bits(left), key=lambda i: (conflicts[i] & left).bit_count(), default=None)
-        if pick is None or not conflicts[pick] & left:
-            chosen = tuple(sorted((*chosen, *_bits(left))))
-            best = min(best, (-len(chosen), sum(areas[i] for i in chosen), chosen))
-            return
-        visit(left & ~conflicts[pick] & ~(1 << pick), (*chosen, pick))
-        visit(left & ~(1 << pick), chosen)
+    def key(chosen: tuple[int, ...]) -> tuple[int, int, tuple[int, ...]]:
+        return (-len(chosen), sum(areas[i] for i in chosen), chosen)
 
-    visit((1 << len(areas)) - 1, ())
-    return best[2]
+    def solve(left: int) -> tuple[int, ...]:
+        if left not in solved:
+            parts = _components(left, conflicts)
+            solved[left] = (
+                tuple(sorted(i for part in parts for i in solve(part)))
+                if len(parts) > 1
+                else branch(left)
+            )
+        return solved[left]
+
+    def branch(left: int) -> tuple[int, ...]:
+        if left.bit_count() <= 1:
+            return tuple(_bits(left))
+        pick = max(_bits(left), key=lambda i: (conflicts[i] & left).bit_count())
+        without = left & ~(1 << pick)
+        taken = tuple(sorted((pick, *solve(without & ~conflicts[pick]))))
+        return min(taken, solve(without), key=key)
+
+    return solve((1 << len(areas)) - 1)
 
 
 def greedy_set(areas: Sequence[int], conflicts: Sequence[int]) -> tuple[int, ...]:
@@ -88,12 +97,17 @@ def _bits(word: int) -> list[int]:
     return [i for i in range(word.bit_length()) if word >> i & 1]
 
 
-def _most(left: int, conflicts: Sequence[int]) -> int:
-    """Bound the independent set of ``left``: its size less the edges of a greedy matching."""
-    size, free = left.bit_count(), left
-    for i in _bits(left):
-        partner = conflicts[i] & free
-        if free >> i & 1 and partner:
-            free &= ~(1 << i) & ~(partner & -partner)
-            size -= 1
-    return size
+def _components(left: int, conflicts: Sequence[int]) -> list[int]:
+    """Split ``left`` into bit sets that no conflict connects."""
+    found = []
+    while left:
+        part, edge = 0, left & -left
+        while edge:
+            part |= edge
+            reached = 0
+            for i in _bits(edge):
+                reached |= conflicts[i]
+            edge = reached & left & ~part
+        found.append(part)
+        left &= ~part
+    return found
