@@ -321,3 +321,148 @@ def test_a_gradient_method_steps_between_batches_and_can_be_cancelled():
             stuck.result(30)
     assert ticket.cost.model_inputs == 12
     assert len(events) == 6
+
+
+def test_a_plan_that_raises_while_it_is_closed_still_ends():
+    def bad():
+        try:
+            yield from ask(levels([0.66]))
+        finally:
+            raise KeyError("while closing")
+
+    with Engine(poisoned_classifier(raising)) as engine:
+        with pytest.raises(ClassifierFaultError) as caught:
+            engine.submit(bad()).result(30)
+        assert all(engine.submit(counting_plan(0, 2)).result(30))
+    assert "closing it raised KeyError: 'while closing'" in caught.value.__notes__
+
+
+def test_a_question_that_cannot_be_held_ends_its_plan():
+    class Endless(Pixels):
+        def __len__(self):
+            return 1 << 50
+
+    def greedy():
+        yield from ask(Endless(IMAGE.unsqueeze(0)))
+
+    with Engine(echo_classifier()) as engine:
+        assert engine.submit(greedy()).future.exception(30) is not None
+
+
+def test_a_plan_of_a_failed_model_is_closed_on_a_stepping_thread():
+    closers = []
+
+    def bad():
+        try:
+            yield from ask(levels([0.66]))
+        finally:
+            closers.append(threading.current_thread().name)
+
+    with Engine(poisoned_classifier(raising)) as engine:
+        engine.submit(bad()).future.exception(30)
+    assert [name.split("_")[0] for name in closers] == ["xaiserve-step"]
+
+
+def test_closing_cancels_a_gradient_method_in_the_middle_of_a_step():
+    inside, go_on = threading.Event(), threading.Event()
+    done = []
+
+    def steps():
+        for number in range(100):
+            inside.set()
+            go_on.wait(10)
+            done.append(number)
+            yield Spent(1)
+
+    engine = Engine(echo_classifier())
+    ticket = engine.submit_steps(steps())
+    inside.wait(10)
+    closer = threading.Thread(target=engine.close)
+    closer.start()
+    while not ticket.must_stop():
+        pass
+    go_on.set()
+    closer.join(10)
+    assert isinstance(ticket.future.exception(0), CancelledError)
+    assert done == [0]
+
+
+def test_interactive_gradient_methods_go_first_and_the_others_in_order():
+    order = []
+    gate = threading.Event()
+
+    def steps(name):
+        gate.wait(10)
+        for _ in range(2):
+            order.append(name)
+            yield Spent(1)
+
+    with Engine(echo_classifier()) as engine:
+        first = engine.submit_steps(steps("first"))
+        tickets = [engine.submit_steps(steps("second"))]
+        tickets += [engine.submit_steps(steps(name), interactive=True) for name in "ab"]
+        gate.set()
+        for ticket in [first, *tickets]:
+            ticket.result(30)
+    assert [name for name in order if name in "ab"] == ["a", "b", "a", "b"]
+    assert order[-1] == "second"
+    assert order.index("second") > max(i for i, name in enumerate(order) if name in "ab")
+
+
+def blocking_plan(started, name, gate):
+    started.append(name)
+    gate.wait(10)
+    yield from ask(levels([0.5]))
+
+
+def test_interactive_plans_do_not_wait_for_the_bytes_of_bulk_plans():
+    started, gate = [], threading.Event()
+    with Engine(echo_classifier(), admit_bytes=100) as engine:
+        bulk = [
+            engine.submit(blocking_plan(started, i, gate), bytes_in_flight=60) for i in range(3)
+        ]
+        urgent = engine.submit(counting_plan(0, 2), interactive=True, bytes_in_flight=60)
+        assert all(urgent.result(30))
+        assert started == [0]
+        gate.set()
+        for ticket in bulk:
+            ticket.result(30)
+
+
+def test_interactive_plans_are_admitted_in_the_order_they_came():
+    started, gate = [], threading.Event()
+    with Engine(echo_classifier(), admit_bytes=1) as engine:
+        tickets = [
+            engine.submit(blocking_plan(started, i, gate), interactive=True) for i in range(4)
+        ]
+        gate.set()
+        for ticket in tickets:
+            ticket.result(30)
+    assert started == [0, 1, 2, 3]
+
+
+def test_a_cancelled_plan_that_waits_for_admission_ends_without_waiting_for_the_others():
+    with Engine(echo_classifier(), admit_bytes=1) as engine:
+        endless = engine.submit(stoppable_plan())
+        waiting = engine.submit(stoppable_plan())
+        waiting.cancel()
+        assert isinstance(waiting.future.exception(30), CancelledError)
+        assert not endless.future.done()
+        endless.cancel()
+
+
+def test_the_model_keeps_the_threads_of_whoever_made_the_engine():
+    threads = []
+
+    def function(images):
+        threads.append(torch.get_num_threads())
+        return torch.full((len(images), 2), 0.5)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with Engine(toys.ToyClassifier("threads", toys.toy_spec(IMAGE), function)) as engine:
+            engine.submit(counting_plan(0, 1)).result(30)
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [2]

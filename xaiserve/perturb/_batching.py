@@ -1,7 +1,7 @@
-"""Questions waiting for the model, and how the next batch is filled from them."""
+"""What waits in the engine: plans for admission, questions for the model."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 
 from xaiserve.perturb.plan import QueryPlan
 from xaiserve.perturb.query import Leaf, Query, leaves
+from xaiserve.perturb.repeats import Asked, Repeats
 from xaiserve.perturb.ticket import Ticket
 from xaiserve.types import Scores
 
@@ -24,7 +25,51 @@ class Flight:
     plan: QueryPlan[Any]  # Any: the engine never looks at a result
     ticket: Ticket[Any]
     bytes_held: int
+    repeats: Repeats
     rounds: int = 0
+    asked: Asked | None = None
+    """The question under way."""
+
+
+class Entrance:
+    """Plans that wait until their bytes fit; not thread-safe.
+
+    Interactive and bulk plans have the same number of bytes each, so that a house full of bulk
+    plans never keeps an interactive one waiting.
+    """
+
+    def __init__(self, admit_bytes: int) -> None:
+        self._admit_bytes = admit_bytes
+        self._waiting: dict[bool, deque[Flight]] = {True: deque(), False: deque()}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def __iter__(self) -> Iterator[Flight]:
+        yield from self._waiting[True]
+        yield from self._waiting[False]
+
+    def add(self, flight: Flight) -> None:
+        self._waiting[flight.ticket.interactive].append(flight)
+
+    def admit(self, inside: Collection[Flight]) -> list[Flight]:
+        """Take out, in order, the plans that may start beside those ``inside``.
+
+        One always may. So may every plan that must stop: it ends without having begun.
+        """
+        admitted: list[Flight] = []
+        for interactive, waiting in self._waiting.items():
+            alike = [one.bytes_held for one in inside if one.ticket.interactive is interactive]
+            held, full = sum(alike), False
+            for flight in list(waiting):
+                full = full or (held > 0 and held + flight.bytes_held > self._admit_bytes)
+                # Once one does not fit, later ones wait too, or a large plan would wait for ever.
+                if full and not flight.ticket.must_stop():
+                    continue
+                waiting.remove(flight)
+                admitted.append(flight)
+                held += flight.bytes_held
+        return admitted
 
 
 class Question:
@@ -38,6 +83,7 @@ class Question:
         self._row = 0
         self._taken = 0
         self._left = len(query)
+        self.failed = False
 
     @property
     def exhausted(self) -> bool:
@@ -90,6 +136,12 @@ class Waiting:
 
     def add(self, question: Question) -> None:
         self._queue(question).append(question)
+
+    def discard(self, question: Question) -> None:
+        """Take out a question, if it waits still."""
+        queue = self._queue(question)
+        if question in queue:
+            queue.remove(question)
 
     def remove_ended(self) -> list[Question]:
         """Take out the questions of plans that must stop."""

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any
 
@@ -22,15 +22,18 @@ from xaiserve.errors import ClassifierFaultError, QueryBudgetError
 from xaiserve.models.classifier import Classifier
 from xaiserve.perturb._batching import (
     BULK_ROWS_BESIDE_INTERACTIVE,
+    Entrance,
     Flight,
     Question,
     Slice,
     Waiting,
 )
+from xaiserve.perturb._stepping import closed, single_threaded
 from xaiserve.perturb.compose import Composer
 from xaiserve.perturb.drive import checked
 from xaiserve.perturb.plan import Done, Event, QueryPlan, Spent, Stop, StopKind, T, step, stop
-from xaiserve.perturb.query import Query, leaves
+from xaiserve.perturb.query import leaves
+from xaiserve.perturb.repeats import KEPT_BYTES, Repeats
 from xaiserve.perturb.ticket import Limits, Ticket
 from xaiserve.types import Scores
 
@@ -52,7 +55,8 @@ class Engine:
     batch_rows
         Rows per batch; the classifier's own measured optimum when none.
     admit_bytes
-        Plans are admitted while the sum of their stated bytes stays below this (one always is).
+        Plans are admitted while their stated bytes, and what the engine keeps for each, stay below
+        this (one always is); counted apart for interactive plans and for the others.
     steppers
         Threads on which plans compute between questions.
     """
@@ -67,17 +71,14 @@ class Engine:
     ) -> None:
         self.classifier = classifier
         self.batch_rows = batch_rows or classifier.batch_rows
-        self._admit_bytes = admit_bytes
         self._composer = Composer(classifier, self.batch_rows)
         self._change = threading.Condition()
         self._questions = Waiting()
-        self._unadmitted: deque[Flight] = deque()
+        self._entrance = Entrance(admit_bytes)
         self._gradients: deque[tuple[Steps[Any], Ticket[Any]]] = deque()
         self._flights: set[Flight] = set()
         self._closing = False
-        self._steppers = ThreadPoolExecutor(
-            steppers, "xaiserve-step", initializer=torch.set_num_threads, initargs=(1,)
-        )
+        self._steppers = single_threaded(steppers)
         self._feeder = threading.Thread(target=self._feed, name="xaiserve-feed", daemon=True)
         self._feeder.start()
 
@@ -96,7 +97,7 @@ class Engine:
     def in_flight(self) -> int:
         """Plans submitted and not finished."""
         with self._change:
-            return len(self._flights) + len(self._unadmitted) + len(self._gradients)
+            return len(self._flights) + len(self._entrance) + len(self._gradients)
 
     def submit(
         self,
@@ -113,10 +114,11 @@ class Engine:
         ``on_event`` is called on a stepping thread. ``about`` names the plan in errors.
         """
         ticket: Ticket[T] = Ticket(about, limits or Limits(), on_event, interactive=interactive)
-        flight = Flight(plan, ticket, bytes_in_flight)
+        repeats = Repeats(self.classifier.spec.classes)
+        flight = Flight(plan, ticket, bytes_in_flight + KEPT_BYTES, repeats)
         with self._change:
             self._refuse_if_closed()
-            (self._unadmitted.appendleft if interactive else self._unadmitted.append)(flight)
+            self._entrance.add(flight)
             self._admit()
         return ticket
 
@@ -133,8 +135,7 @@ class Engine:
         ticket: Ticket[T] = Ticket(about, limits or Limits(), on_event, interactive=interactive)
         with self._change:
             self._refuse_if_closed()
-            pair = (steps, ticket)
-            (self._gradients.appendleft if interactive else self._gradients.append)(pair)
+            self._gradients.append((steps, ticket))
             self._change.notify_all()
         return ticket
 
@@ -142,7 +143,7 @@ class Engine:
         """Cancel what is in flight and end the threads; safe to call twice."""
         with self._change:
             self._closing = True
-            flights = [*self._flights, *self._unadmitted]
+            flights = [*self._flights, *self._entrance]
             for flight in flights:
                 flight.ticket.cancel()
             for _, ticket in self._gradients:
@@ -164,17 +165,22 @@ class Engine:
             return
         if isinstance(turn, Done):
             self._finish(flight, value=turn.value, stopped=stopped)
-        else:
-            self._post(flight, turn)
+            return
+        with self._change:
+            self._questions.add(turn)
+            self._change.notify_all()
 
     def _turn(
         self, flight: Flight, scores: Scores | None
-    ) -> tuple[Query | Done[Any], StopKind | None]:
+    ) -> tuple[Question | Done[Any], StopKind | None]:
         """Step to the next question or the end, telling events on the way."""
         while True:
             kind = flight.ticket.must_stop()
             if kind:
                 return self._stop(flight, kind), kind
+            if scores is not None and flight.asked:
+                flight.ticket.charge_repeats(flight.asked.repeats)
+                scores = flight.repeats.restore(flight.asked, scores)
             turn = step(flight.plan, scores)
             scores = None
             if isinstance(turn, Done):
@@ -183,11 +189,13 @@ class Engine:
                 flight.ticket.on_event(turn)
                 continue
             flight.rounds += 1
-            verifying = all(leaf.alone for leaf in leaves(turn))
-            if not flight.ticket.affords(len(turn), verifying=verifying):
+            flight.asked = flight.repeats.reduce(turn)
+            query = flight.asked.query
+            verifying = all(leaf.alone for leaf in leaves(query))
+            if not flight.ticket.affords(len(query), verifying=verifying):
                 return self._stop(flight, "inputs"), "inputs"
-            if len(turn):
-                return turn, None
+            if len(query):
+                return Question(flight, query, self.classifier.spec.classes), None
             scores = torch.empty(0, self.classifier.spec.classes)
 
     def _stop(self, flight: Flight, kind: StopKind) -> Done[Any]:
@@ -199,12 +207,6 @@ class Engine:
         except Stop:
             raise _nothing(kind, flight.ticket) from None
 
-    def _post(self, flight: Flight, query: Query) -> None:
-        question = Question(flight, query, self.classifier.spec.classes)
-        with self._change:
-            self._questions.add(question)
-            self._change.notify_all()
-
     def _finish(
         self,
         flight: Flight,
@@ -213,7 +215,7 @@ class Engine:
         error: BaseException | None = None,
         stopped: StopKind | None = None,
     ) -> None:
-        flight.plan.close()
+        error = closed(flight.plan, error)
         with self._change:
             self._flights.discard(flight)
             self._admit()
@@ -221,15 +223,9 @@ class Engine:
         _resolve(flight.ticket, value=value, error=error, stopped=stopped)
 
     def _admit(self) -> None:
-        """Start waiting plans while their bytes fit; the lock is held."""
-        held = sum(flight.bytes_held for flight in self._flights)
-        while self._unadmitted:
-            wanted = self._unadmitted[0].bytes_held
-            if self._flights and held + wanted > self._admit_bytes:
-                return
-            flight = self._unadmitted.popleft()
+        """Start the waiting plans that may. Lock held."""
+        for flight in self._entrance.admit(self._flights):
             self._flights.add(flight)
-            held += wanted
             self._steppers.submit(self._advance, flight, None)
 
     def _refuse_if_closed(self) -> None:
@@ -243,12 +239,10 @@ class Engine:
             with self._change:
                 while not (self._questions or self._gradients or self._closing):
                     self._change.wait()
-                if self._closing and not (self._flights or self._gradients or self._unadmitted):
+                if self._closing and not (self._flights or self._gradients or self._entrance):
                     return
-                for question in self._questions.remove_ended():
-                    self._steppers.submit(self._advance, question.flight, None)
-                batch = self._questions.fill(self.batch_rows, bulk_rows=self._bulk_rows())
-                gradient = self._gradients.popleft() if self._gradients else None
+                batch = self._next_batch()
+                gradient = self._next_gradient()
                 if self._closing and not (batch or gradient):
                     self._change.wait()
             if batch:
@@ -256,18 +250,43 @@ class Engine:
             if gradient:
                 self._step_gradient(*gradient)
 
+    def _next_batch(self) -> list[Slice]:
+        """Choose whose rows are next, and set plans that must stop on their way. Lock held."""
+        for question in self._questions.remove_ended():
+            self._steppers.submit(self._advance, question.flight, None)
+        if self._entrance:
+            self._admit()
+        return self._questions.fill(self.batch_rows, bulk_rows=self._bulk_rows())
+
+    def _next_gradient(self) -> tuple[Steps[Any], Ticket[Any]] | None:
+        """Choose whose step is next; it stays in line, where `close` finds it. Lock held.
+
+        Interactive methods take turns and go first; the others go in order, so that early ones
+        finish and free their memory.
+        """
+        for pair in self._gradients:
+            if pair[1].interactive:
+                self._gradients.remove(pair)
+                self._gradients.append(pair)
+                return pair
+        return self._gradients[0] if self._gradients else None
+
     def _bulk_rows(self) -> int:
-        busy = any(flight.ticket.interactive for flight in self._flights)
+        tickets = [flight.ticket for flight in self._flights]
+        tickets += [ticket for _, ticket in self._gradients]
+        busy = any(ticket.interactive for ticket in tickets)
         return min(self.batch_rows, BULK_ROWS_BESIDE_INTERACTIVE) if busy else self.batch_rows
 
     def _score(self, batch: list[Slice]) -> None:
         try:
             self._answer(batch)
-        except Exception as error:  # noqa: BLE001 -- handed to the plans that it belongs to
+        except BaseException as error:  # noqa: BLE001 -- handed to the plans that it belongs to
             if len(batch) > 1:
                 # One plan's rows must not take the others down: score each plan's share by itself.
+                # The rows of the failed batch are not charged: company must not move a budget.
                 for part in batch:
-                    self._score([part])
+                    if not part.question.failed:
+                        self._score([part])
             else:
                 self._fail(batch[0].question, error)
 
@@ -286,11 +305,10 @@ class Engine:
             if part.question.answer(part.at, share):
                 self._steppers.submit(self._advance, flight, part.question.answers)
 
-    def _fail(self, question: Question, error: Exception) -> None:
+    def _fail(self, question: Question, error: BaseException) -> None:
+        question.failed = True
         with self._change:
-            for queue in (self._questions.interactive, self._questions.bulk):
-                if question in queue:
-                    queue.remove(question)
+            self._questions.discard(question)
         if not isinstance(error, ClassifierFaultError):
             name = self.classifier.name
             fault = ClassifierFaultError(f"model {name!r} raised {type(error).__name__}: {error}")
@@ -298,14 +316,12 @@ class Engine:
             error = fault
         flight = question.flight
         error.add_note(f"{flight.ticket.about}, round {flight.rounds}")
-        if flight in self._flights:
-            self._finish(flight, error=error)
+        self._steppers.submit(self._finish, flight, error=error)
 
     def _step_gradient(self, steps: Steps[Any], ticket: Ticket[Any]) -> None:
         kind = ticket.must_stop()
         if kind:
-            steps.close()
-            _resolve(ticket, error=_nothing(kind, ticket), stopped=kind)
+            self._end_gradient(steps, ticket, error=_nothing(kind, ticket), stopped=kind)
             return
         started = time.perf_counter()
         try:
@@ -315,13 +331,24 @@ class Engine:
             ticket.on_event(event)
         except StopIteration as end:
             ticket.charge(0, time.perf_counter() - started)
-            _resolve(ticket, value=end.value)
-        except Exception as error:  # noqa: BLE001 -- whatever it was belongs to the caller
+            self._end_gradient(steps, ticket, value=end.value)
+        except BaseException as error:  # noqa: BLE001 -- whatever it was belongs to the caller
             error.add_note(ticket.about)
-            _resolve(ticket, error=error)
-        else:
-            with self._change:
-                self._gradients.append((steps, ticket))
+            self._end_gradient(steps, ticket, error=error)
+
+    def _end_gradient(
+        self,
+        steps: Steps[Any],
+        ticket: Ticket[Any],
+        *,
+        value: object = None,
+        error: BaseException | None = None,
+        stopped: StopKind | None = None,
+    ) -> None:
+        error = closed(steps, error)
+        with self._change:
+            self._gradients.remove((steps, ticket))
+        _resolve(ticket, value=value, error=error, stopped=stopped)
 
 
 def _nothing(kind: StopKind, ticket: Ticket[Any]) -> BaseException:

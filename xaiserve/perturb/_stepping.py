@@ -1,0 +1,37 @@
+"""The threads on which plans compute, and how a generator is closed on them."""
+
+import threading
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+
+def single_threaded(count: int) -> ThreadPoolExecutor:
+    """Start threads on which torch computes alone; every other thread keeps its own number.
+
+    ``torch.set_num_threads`` also sets what threads that have not computed yet will use. So these
+    threads are started at once, and the number is put back before any other begins.
+    """
+    before = torch.get_num_threads()
+    ready = threading.Barrier(count + 1)
+    pool = ThreadPoolExecutor(
+        count, "xaiserve-step", initializer=torch.set_num_threads, initargs=(1,)
+    )
+    for _ in range(count):
+        pool.submit(ready.wait)
+    ready.wait()
+    torch.set_num_threads(before)
+    return pool
+
+
+def closed(work: Generator[Any, Any, Any], error: BaseException | None) -> BaseException | None:
+    """Close a generator, which must not raise here: what it raises joins or becomes the error."""
+    try:
+        work.close()
+    except BaseException as raised:  # noqa: BLE001 -- whatever it was belongs to the caller
+        if error is None:
+            return raised
+        error.add_note(f"closing it raised {type(raised).__name__}: {raised}")
+    return error
