@@ -143,6 +143,30 @@ def test_a_classifier_that_ignores_the_image_is_trivial():
     assert classifier.rows == 2
 
 
+def test_a_fill_with_the_label_but_too_little_confidence_is_not_released():
+    spec = toys.toy_spec(IMAGE)
+
+    def function(images):
+        own = 0.6 + 0.3 * toys.shown(IMAGE, images, FAR[0]).float()
+        return torch.stack([1 - own, own], dim=1)
+
+    found = explained(
+        toys.ToyClassifier("always decided", spec, function),
+        MultiRex(iterations=2, chunk=8, spotlights=2, budget=2, tau=0.9),
+    )
+    assert not found.trivial
+    assert all(one.confidence >= 0.9 * found.confidence for one in found.explanations)
+
+
+def test_a_map_of_many_iterations_keeps_the_order_of_its_smallest_values():
+    searches = rsp.start(Keys.root(0, "many"), 400, 4, 4)
+    for search in searches:
+        search.boxes, search.rewards = [(0, 1, 0, 1), (0, 1, 0, 2)], [6, 6]
+    found = rsp.merge(searches, 4, 4, multiplicative=True)
+    assert float(found[0, 0]) == 1
+    assert float(found[0, 0]) > float(found[0, 1]) > float(found[3, 3]) > 0
+
+
 def test_a_classifier_that_needs_every_pixel_has_a_flat_map_and_no_set():
     explainer = MultiRex(iterations=3, spotlights=3, budget=2)
     found = explained(toys.whole_classifier(IMAGE), explainer)

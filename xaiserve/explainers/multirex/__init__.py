@@ -14,7 +14,7 @@ Deviations:
 2. All iterations advance together, and so do all walks: rounds are the depth of a search, not its
    length.
 3. Merging sums logarithms in float64 where the tool multiplies and renormalises: same order, no
-   under- or overflow.
+   overflow. Where the product would span more than float32 holds, the logarithms are scaled down.
 4. A prefix is the smallest one tried that is sufficient, whatever the batch; the tool's answer
    depends on its batch size. Every set is scored alone before it is released.
 5. Inside a disc, the disc's pixels rank before all others; the tool lets ties leave the disc.
@@ -32,6 +32,7 @@ from xaiserve.errors import NoExplanationError
 from xaiserve.explainers.base import Explanation
 from xaiserve.explainers.multirex import responsibility
 from xaiserve.explainers.multirex.extraction import (
+    WIDE,
     Asking,
     Extraction,
     SufficientSet,
@@ -72,7 +73,7 @@ class MultiRexExplanation(Explanation):
     flat_map
         No iteration found a passing mutant, so that nothing could be ranked.
     trivial
-        The bare fill has the label already: every set is sufficient, nothing was searched.
+        The bare fill is sufficient already: so may every set be, and nothing was searched.
     """
 
     confidence: float
@@ -138,8 +139,14 @@ class MultiRex:
         check_fields(self)
 
     def bytes_in_flight(self, case: Case) -> int:
-        """One rank image of 8 bytes per walk, its prefixes' questions, and the map."""
-        return (self.spotlights + 8) * case.height * case.width * 8
+        """Count a rank image of 8 bytes per walk, the map, and the scores of the largest round.
+
+        A round's scores are held twice while they are judged. The number of classes is not known
+        here; a thousand are assumed.
+        """
+        images = (self.spotlights + 8) * case.height * case.width * 8
+        rows = max(self.iterations * 3 * len(responsibility.SUBSETS), self.spotlights * WIDE)
+        return images + rows * 2 * 4 * 1000
 
     def plan(self, case: Case, keys: Keys) -> QueryPlan[MultiRexExplanation]:
         """Search ``case``; about 14 inputs per split, one per prefix walked and disc probed.
@@ -153,20 +160,21 @@ class MultiRex:
         """
         scene = Scene(case.image, case.neutral.expand_as(case.image).clone())
         confidence, blank = yield from _ends(scene, case)
+        goal = Goal(case.rule, case.target, self.tau * confidence)
+        trivial = bool(goal.judge(blank.scores).passes[0])
         found: dict[int, SufficientSet] = {}
         searches = responsibility.start(keys, self.iterations, case.height, case.width)
         saliency = torch.zeros(case.height, case.width)
-        if bool(blank.passes[0]):
-            found[0] = _nothing_shown(saliency, blank)
+        if trivial:
+            found[0] = _nothing_shown(saliency, blank, goal)
         else:
-            goal = Goal(case.rule, case.target, self.tau * confidence)
             try:
                 yield from self._search(scene, Goal(case.rule, case.target), searches)
                 saliency = self._merged(searches, case)
                 yield from self._extract(Extraction(scene, goal, saliency, self.chunk), keys, found)
             except Stop:
                 saliency = self._merged(searches, case)
-        return self._conclude(case, saliency, confidence, found, trivial=bool(blank.passes[0]))
+        return self._conclude(case, saliency, confidence, found, trivial=trivial)
 
     def _search(
         self, scene: Scene, goal: Goal, searches: Sequence[responsibility.Iteration]
@@ -244,11 +252,11 @@ def _ends(
     return float(verdicts.confidence[0]), blank
 
 
-def _nothing_shown(saliency: Saliency, blank: Verdicts) -> SufficientSet:
+def _nothing_shown(saliency: Saliency, blank: Verdicts, goal: Goal) -> SufficientSet:
     return SufficientSet(
         mask=torch.zeros_like(saliency, dtype=torch.bool),
         confidence=float(blank.confidence[0]),
-        margin=0.0,
+        margin=float(goal.rule.margins(blank.scores, goal.target)[0]),
         area_px=0,
         area_fraction=0.0,
         kind="empty",

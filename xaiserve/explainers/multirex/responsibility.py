@@ -32,6 +32,9 @@ _CHILD: Final = np.array([child for _, child in _PAIRS])
 UNIT: Final = 6
 """Rewards are counted in sixths: 1, 1/2 and 1/3 are integers then, and sums exact in any order."""
 
+SPAN: Final = 80.0
+"""Largest ratio, as a logarithm, of two values of a map: float32 holds 87 without loss."""
+
 _REWARD: Final = np.zeros((len(SUBSETS), 4), dtype=np.int64)
 _REWARD[_MUTANT, _CHILD] = [UNIT // len(SUBSETS[m]) for m in _MUTANT]
 
@@ -172,8 +175,9 @@ def merge(
 ) -> Saliency:
     """Merge the rewards S_i of all iterations into one map (h, w), largest value 1.
 
-    Multiplicative: M = prod_i (1 + S_i) / max, summed as logarithms in float64. Additive:
-    M = sum_i S_i / max. All zero when no iteration rewarded anything.
+    Multiplicative: M = prod_i (1 + S_i) / max, summed as logarithms in float64; a root of it when
+    it spans more than ``exp(SPAN)``, so that the order of small values survives in float32.
+    Additive: M = sum_i S_i / max. All zero when no iteration rewarded anything.
     """
     total = np.zeros((height, width))
     for iteration in iterations:
@@ -181,7 +185,9 @@ def merge(
         total += np.log1p(rewards) if multiplicative else rewards
     if not total.any():
         return torch.zeros(height, width)
-    merged = np.exp(total - total.max()) if multiplicative else total / total.max()
+    below = total - total.max()
+    scale = SPAN / max(SPAN, -float(below.min()))
+    merged = np.exp(below * scale) if multiplicative else total / total.max()
     return torch.from_numpy(merged.astype(np.float32))
 
 
