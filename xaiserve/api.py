@@ -157,7 +157,7 @@ def outcomes(
             need = explainer.bytes_in_flight(case)
             while flying and held + need > bytes_ahead:
                 held -= flying[0][2]
-                yield _outcome(*flying.popleft()[:2])
+                yield _next_outcome(flying)
             ticket = start(
                 engine,
                 explainer,
@@ -170,12 +170,20 @@ def outcomes(
             held += need
             while flying and flying[0][1].future.done():
                 held -= flying[0][2]
-                yield _outcome(*flying.popleft()[:2])
+                yield _next_outcome(flying)
         while flying:
-            yield _outcome(*flying.popleft()[:2])
+            yield _next_outcome(flying)
     finally:
         for _, ticket, _ in flying:
             ticket.cancel()
+
+
+def _next_outcome(flying: "deque[tuple[Case, Ticket[Explanation], int]]") -> Outcome:
+    """Wait for the first; it stays among ``flying`` meanwhile, so that an interrupt cancels it."""
+    case, ticket, _ = flying[0]
+    outcome = _outcome(case, ticket)
+    flying.popleft()
+    return outcome
 
 
 def _outcome(case: Case, ticket: Ticket[Explanation]) -> Outcome:
