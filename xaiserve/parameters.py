@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 _KEY: Final = "xaiserve.parameter"
 
+MAX_SEED: Final = 2**63 - 1
+"""Seeds are from 0 to this, so that every table and every client can hold them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:

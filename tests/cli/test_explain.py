@@ -207,3 +207,20 @@ def test_a_line_per_photo_is_for_people(model_folder: Path, photos: Path, tmp_pa
 def test_a_model_may_be_given_a_name() -> None:
     assert named_source("mine=/models/x") == ("mine", "/models/x")
     assert named_source("/models/x") == (None, "/models/x")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--set", "cells=5"), "--set cells must be given once, got 4 and 5"),
+        (("--seed", "-1"), "-1 is not in the range 0<=x<=9223372036854775807"),
+        (("--max-seconds", "nan"), "must be a finite number above 0, got 'nan'"),
+        (("--max-seconds", "0"), "must be a finite number above 0, got '0'"),
+    ],
+)
+def test_what_would_be_dropped_or_never_hold_is_misuse(
+    model_folder: Path, photos: Path, words: tuple[str, ...], said: str
+) -> None:
+    ended = occluded(model_folder, photos, "--json", *words)
+    assert ended.exit_code == 2
+    assert said in ended.stderr

@@ -36,3 +36,10 @@ def test_a_method_that_does_not_go_with_the_model_says_so_in_its_place(
 def test_an_unreadable_image_is_misuse(model_folder: Path, photos: Path) -> None:
     (photos / "000.png").write_bytes(b"?")
     assert gallery(model_folder, photos, "--methods", "occlusion").exit_code == 2
+
+
+def test_the_unreadable_one_of_many_images_is_named(model_folder: Path, photos: Path) -> None:
+    (photos / "000.png").write_bytes(b"no picture")
+    ended = CliRunner().invoke(main, ["gallery", str(photos), "--model", str(model_folder)])
+    assert ended.exit_code == 2
+    assert f"{photos / '000.png'}: image must be one of" in ended.stderr

@@ -152,3 +152,23 @@ def test_paths_of_this_machine_are_refused_for_a_cluster_elsewhere():
     with pytest.raises(InvalidInputError, match="a path of this machine, which the cluster cannot"):
         reachable_images(local_images, here=False, upload=False)
     assert reachable_images(local_images, here=True, upload=False) == local_images.images
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"methods": "rise,rise"}, "each once, got rise, rise"),
+        ({"methods": "", "settings": ()}, "each once, got none"),
+        ({"seed": -1}, "seed must be from 0 to 9223372036854775807, got -1"),
+    ],
+)
+def test_a_configuration_is_refused_by_field_and_value(changes, said):
+    with pytest.raises(InvalidInputError, match=said):
+        make_config(**given(**changes))
+
+
+def test_an_address_that_is_none_is_misuse():
+    assert ended("status", "some-job", "--address", "nonsense") == (
+        2,
+        "xaiserve: address must be http://HOST:PORT of a cluster's dashboard, got 'nonsense'\n",
+    )

@@ -64,3 +64,10 @@ def test_progress_is_read_back_from_the_output(reporter, tmp_path):
 def test_writes_durations_as_people_do(left, said):
     progress = Progress(state="running", total=left, per_second=1.0)
     assert str(progress).endswith(said)
+
+
+def test_failures_of_an_earlier_run_are_still_failures(tmp_path, clock, told):
+    store = LocalStore(tmp_path)
+    resumed = Reporter(store, total=3, resumed=2, failed=1, tell=told.append, clock=clock)
+    resumed.add(done=1, failed=1, model_inputs=10)
+    assert resumed.end("done").failed == 2

@@ -65,7 +65,7 @@ def test_other_bytes_are_refused_by_name_of_the_allowed_formats(data: bytes) -> 
 def test_a_truncated_file_is_refused(kind: str) -> None:
     noise = np.random.Generator(np.random.PCG64(0)).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     data = saved(Image.fromarray(noise), kind)
-    with pytest.raises(InvalidInputError, match="damaged or truncated"):
+    with pytest.raises(InvalidInputError, match="damaged, truncated or"):
         decode(data[: len(data) // 2])
 
 
@@ -377,3 +377,9 @@ def test_real_pictures_and_masks_are_read(data: Path) -> None:
     mask = data / "coco_masks" / "masks" / f"{image.stem}.png"
     width, height = decode(image.read_bytes()).image.size
     assert decode_mask(mask.read_bytes()).shape == (height, width)
+
+
+def test_an_empty_range_is_refused_for_8_bit_pictures_too() -> None:
+    data = encode_png(np.zeros((2, 2), np.uint8))
+    with pytest.raises(InvalidInputError, match="value_range must be two finite numbers"):
+        decode(data, value_range=(5.0, 1.0))

@@ -91,7 +91,7 @@ def test_the_same_configuration_resumes(store: ObjectStore, results: ResultSet) 
     results.write_part(hits("a", "b"), HITS)
     again = open_results(store, {"seed": 0, "methods": ["rise", "lime"]})
     assert again.config_digest == results.config_digest == digest_of(CONFIGURATION)
-    assert again.done_task_ids() == {"a", "b"}
+    assert again.done_tasks().keys() == {"a", "b"}
 
 
 @pytest.mark.usefixtures("results")
@@ -171,7 +171,7 @@ def test_what_is_written_after_publication_counts_for_nothing(
     manifest = results.finish(["a", "b"])
     late = results.write_part(hits("b", "c"), HITS)
     assert ids_in(store) == ["a", "b"]
-    assert results.done_task_ids() == {"a", "b"}
+    assert results.done_tasks().keys() == {"a", "b"}
     assert results.finish(["a", "b"]) == manifest
     assert late not in store.list()
 
@@ -274,7 +274,7 @@ def test_resuming_does_not_transfer_the_results(tmp_path: Path) -> None:
     large = RowFormat(Large, Place)
     key = open_results(local, CONFIGURATION).write_part([(task("a"), Large(noise))], large)
     counting = Counting(local)
-    assert ResultSet(counting, "").done_task_ids() == {"a"}
+    assert ResultSet(counting, "").done_tasks().keys() == {"a"}
     assert counting.transferred < local.size(key) / 5
 
 

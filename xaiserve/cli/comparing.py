@@ -30,7 +30,7 @@ def compared(
         An image cannot be read, or a method does not exist.
     """
     explainers = [make_explainer(name) for name in methods]
-    cases = [load_case(path, model) for path in images]
+    cases = [_case(path, model) for path in images]
     total = len(explainers) * len(cases)
     columns = []
     with (
@@ -45,6 +45,14 @@ def compared(
         Row(case=case, caption=caption, answers=answers)
         for case, caption, answers in zip(cases, captions, zip(*columns, strict=True), strict=True)
     ]
+
+
+def _case(path: Path, model: Classifier) -> Case:
+    try:
+        return load_case(path, model)
+    except InvalidInputError as error:
+        # Of the same kind, and with the file's name: there may be many.
+        raise type(error)(f"{path}: {error}") from error
 
 
 def _answers(

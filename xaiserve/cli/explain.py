@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from xaiserve.cli.options import Pair, Range, model_options, pictures_in
+from xaiserve.cli.options import SEED, Pair, Range, Seconds, each_once, model_options, pictures_in
 
 
 @click.command(name="explain")
@@ -16,7 +16,9 @@ from xaiserve.cli.options import Pair, Range, model_options, pictures_in
 @click.option("--method", default="multirex", show_default=True, help="See 'xaiserve methods'.")
 @click.option("--set", "options", multiple=True, type=Pair(), help="A parameter of the method.")
 @click.option("--target", help="Class index or label; by default each photo's top class.")
-@click.option("--seed", default=0, show_default=True, help="Where all randomness comes from.")
+@click.option(
+    "--seed", type=SEED, default=0, show_default=True, help="Where all randomness comes from."
+)
 @click.option(
     "--frame",
     type=click.Choice(["model", "original"]),
@@ -26,9 +28,7 @@ from xaiserve.cli.options import Pair, Range, model_options, pictures_in
 )
 @click.option("--range", "value_range", type=Range(), help="Grey values that become 0 and 1.")
 @click.option("--max-inputs", type=click.IntRange(min=1), help="Model inputs per photo.")
-@click.option(
-    "--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds per photo."
-)
+@click.option("--max-seconds", type=Seconds(), help="Seconds per photo.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where files go.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per photo.")
 @click.pass_context
@@ -48,5 +48,5 @@ def command(ctx: click.Context, /, *, as_json: bool, **wishes: Any) -> None:  # 
     from xaiserve.cli.telling import run
 
     wishes["photos"] = tuple(pictures_in(wishes["photos"]))
-    wishes["options"] = dict(wishes["options"])
+    wishes["options"] = each_once(wishes["options"])
     ctx.exit(run(Wish(**wishes), as_json=as_json))

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from xaiserve.cli.options import model_options, named_source, pictures_in
+from xaiserve.cli.options import SEED, model_options, named_source, pictures_in
 from xaiserve.errors import InvalidInputError
 
 
@@ -15,7 +15,9 @@ from xaiserve.errors import InvalidInputError
 )
 @model_options
 @click.option("--methods", metavar="A,B", help="Methods, in this order; all of them by default.")
-@click.option("--seed", default=0, show_default=True, help="Where all randomness comes from.")
+@click.option(
+    "--seed", type=SEED, default=0, show_default=True, help="Where all randomness comes from."
+)
 @click.option(
     "--out",
     default="gallery.png",

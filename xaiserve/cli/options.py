@@ -1,5 +1,6 @@
 """Options and arguments that several commands take, and how their texts are read."""
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -8,8 +9,12 @@ import click
 from typing_extensions import override
 
 from xaiserve.errors import InvalidInputError
+from xaiserve.parameters import MAX_SEED
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+SEED: Final = click.IntRange(min=0, max=MAX_SEED)
+"""What ``--seed`` takes, in every command and over HTTP."""
 
 SUFFIXES: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Files of a folder that are taken for pictures; a file that is named is always taken."""
@@ -30,6 +35,24 @@ class Pair(click.ParamType[tuple[str, str]]):
         if not key or not equals:
             self.fail(f"{value!r} must be key=value", param, ctx)
         return key.strip().replace("-", "_"), text.strip()
+
+
+class Seconds(click.ParamType[float]):
+    """A finite number above 0."""
+
+    name = "seconds"
+
+    @override
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            self.fail(f"must be a finite number above 0, got {value!r}", param, ctx)
+        return seconds
 
 
 class Range(click.ParamType[tuple[float, float]]):
@@ -78,6 +101,22 @@ def model_options(function: F) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def each_once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Collect ``--set`` options by key.
+
+    Raises
+    ------
+    InvalidInputError
+        A key is given twice: one of the values would be dropped without a word.
+    """
+    found: dict[str, str] = {}
+    for key, text in pairs:
+        if key in found:
+            raise InvalidInputError(f"--set {key} must be given once, got {found[key]} and {text}")
+        found[key] = text
+    return found
 
 
 def pictures_in(sources: Iterable[Path]) -> list[Path]:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from xaiserve.cli.options import SEED
 from xaiserve.errors import InvalidInputError
 
 if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
@@ -34,7 +35,9 @@ _HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 @click.option("--methods", required=True, metavar="A,B", help="Methods, separated by commas.")
 @click.option("--out", required=True, help="Folder or s3://bucket/prefix for the rows.")
 @click.option("--set", "settings", multiple=True, metavar="METHOD.KEY=VALUE", help="A parameter.")
-@click.option("--seed", default=0, show_default=True, help="Where all randomness comes from.")
+@click.option(
+    "--seed", type=SEED, default=0, show_default=True, help="Where all randomness comes from."
+)
 @click.option("--limit", type=int, help="Only the first so many images.")
 @click.option("--max-inputs", type=int, help="Model inputs that one explanation may cost.")
 @click.option("--format", "model_format", help="onnx, safetensors or pt2, if there are several.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from xaiserve.errors import InvalidInputError
+from xaiserve.parameters import MAX_SEED
 
 C = TypeVar("C", bound="JobConfig")
 
@@ -30,7 +31,7 @@ class JobConfig:
     options
         Parameters per method, as texts; those left out keep their defaults.
     seed
-        All randomness is derived from it and the images' digests.
+        All randomness is derived from it and the images' digests; 0 to `MAX_SEED`.
     limit
         Only the first so many images.
     max_inputs
@@ -60,13 +61,18 @@ class JobConfig:
 
     def __post_init__(self) -> None:
         if not self.methods or len(set(self.methods)) < len(self.methods):
-            raise InvalidInputError(f"methods must name at least one method, each once, got {self}")
+            raise InvalidInputError(
+                "methods must name at least one method, each once, "
+                f"got {', '.join(self.methods) or 'none'}"
+            )
         for name in self.options:
             if name not in self.methods:
                 raise InvalidInputError(
                     f"options are given for method {name!r}, which is not among "
                     f"{', '.join(self.methods)}"
                 )
+        if not 0 <= self.seed <= MAX_SEED:
+            raise InvalidInputError(f"seed must be from 0 to {MAX_SEED}, got {self.seed}")
         _at_least_one("limit", self.limit)
         _at_least_one("max_inputs", self.max_inputs)
         _at_least_one("tasks_per_part", self.tasks_per_part)

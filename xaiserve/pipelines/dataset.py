@@ -24,6 +24,7 @@ from xaiserve.pipelines.tasks import (
     make_tasks,
     tasks_per_part,
 )
+from xaiserve.pipelines.totals import FAILURES
 from xaiserve.pipelines.work import Finisher
 from xaiserve.pipelines.worker import PartReport, Worker, WorkOrder, load_model
 from xaiserve.storage.opening import open_store
@@ -99,8 +100,15 @@ def run_job(job: Job, placement: Placement, tell: Callable[[Progress], None]) ->
     """
     store = open_store(job.config.out)
     results = open_results(store, job.settings)
-    done = results.done_task_ids() & job.task_ids
-    reporter = Reporter(store, total=len(job.task_ids), resumed=len(done), tell=tell)
+    statuses = results.done_tasks()
+    done = job.task_ids & statuses.keys()
+    reporter = Reporter(
+        store,
+        total=len(job.task_ids),
+        resumed=len(done),
+        failed=sum(statuses[task_id] in FAILURES for task_id in done),
+        tell=tell,
+    )
     reporter.start()
     try:
         if len(done) < len(job.task_ids):

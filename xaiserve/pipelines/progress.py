@@ -30,7 +30,7 @@ class Progress:
     resumed
         Of ``done``, those that an earlier run had published.
     failed
-        Of ``done``, rows that hold an error instead of an explanation.
+        Of ``done``, rows that hold an error instead of an explanation; of earlier runs, too.
     model_inputs
         Rows scored by the model in this run.
     seconds
@@ -96,6 +96,8 @@ class Reporter:
         The job's output; `PROGRESS` in it is overwritten.
     total, resumed
         Tasks, and those that were published before.
+    failed
+        Of those, the ones that hold an error.
     tell
         Called with every progress that is written.
     clock
@@ -108,6 +110,7 @@ class Reporter:
         *,
         total: int,
         resumed: int,
+        failed: int = 0,
         tell: Callable[[Progress], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -117,7 +120,9 @@ class Reporter:
         self._started = clock()
         self._told = self._started - EVERY_S
         self._first: Progress | None = None
-        self._now = Progress(state="running", total=total, done=resumed, resumed=resumed)
+        self._now = Progress(
+            state="running", total=total, done=resumed, resumed=resumed, failed=failed
+        )
 
     def start(self) -> None:
         """Tell that the job runs."""

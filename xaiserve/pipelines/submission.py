@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,12 @@ from typing import Any, Final
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
-from xaiserve.errors import InvalidInputError, NotFoundError, XaiServeError
+from xaiserve.errors import CapacityError, InvalidInputError, NotFoundError, XaiServeError
 
 OUT_KEY: Final = "xaiserve_out"
+
+AGENT_S: Final = 60.0
+"""How long the agent that runs jobs may take to appear on a cluster that has just started."""
 """Metadata of a submitted job that says where its rows and its progress are."""
 
 
@@ -58,12 +62,40 @@ class JobServer:
         self._address = address
         logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)
         with self._explained():
-            self._client: Any = JobSubmissionClient(address)  # Any: Ray is not typed
+            try:
+                self._client: Any = JobSubmissionClient(address)  # Any: Ray is not typed
+            except RuntimeError as error:  # another server answers, and knows no version of Ray
+                raise self._no_server() from error
 
     def submit(self, entrypoint: str, *, out: str) -> str:
-        """Start ``entrypoint``, a shell command, on the cluster's head and return the job's id."""
-        with self._explained():
+        """Start ``entrypoint``, a shell command, on the cluster's head and return the job's id.
+
+        Raises
+        ------
+        CapacityError
+            No agent of the cluster runs jobs; one that has just started gets a minute.
+        """
+        until = time.monotonic() + AGENT_S
+        while True:
+            try:
+                with self._explained():
+                    return self._submit(entrypoint, out)
+            except CapacityError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
+
+    def _submit(self, entrypoint: str, out: str) -> str:
+        try:
             job_id: str = self._client.submit_job(entrypoint=entrypoint, metadata={OUT_KEY: out})
+        except RuntimeError as error:
+            if "No available agent" not in str(error):
+                raise
+            raise CapacityError(
+                f"no agent of the cluster at {self._address} runs jobs; where several clusters "
+                "share a machine, start each with a --dashboard-agent-listen-port of its own",
+                retry_after_s=AGENT_S,
+            ) from error
         return job_id
 
     def jobs(self) -> list[SubmittedJob]:
@@ -114,6 +146,10 @@ class JobServer:
                 f"address {self._address} refuses the token; set RAY_AUTH_MODE=token and "
                 "RAY_AUTH_TOKEN as the cluster has them"
             ) from error
+        except ValueError as error:  # what is no address at all; Ray says so in many ways
+            raise InvalidInputError(
+                f"address must be http://HOST:PORT of a cluster's dashboard, got {self._address!r}"
+            ) from error
         except RuntimeError as error:
             if job_id and "404" in str(error):
                 raise NotFoundError(
@@ -122,10 +158,13 @@ class JobServer:
                 ) from error
             raise
         except OSError as error:
-            raise InvalidInputError(
-                f"address {self._address} answers no Ray job server; start a cluster with "
-                "'ray start --head', or use --local"
-            ) from error
+            raise self._no_server() from error
+
+    def _no_server(self) -> InvalidInputError:
+        return InvalidInputError(
+            f"address {self._address} answers no Ray job server; start a cluster with "
+            "'ray start --head', or use --local"
+        )
 
 
 def _described(job: Any) -> SubmittedJob:

@@ -12,6 +12,7 @@ import xaiserve
 from xaiserve.errors import InvalidInputError, ModelUnavailableError, NotFoundError
 from xaiserve.explainers.base import Explainer
 from xaiserve.explainers.registry import EXPLAINERS, make_explainer
+from xaiserve.parameters import MAX_SEED
 from xaiserve.perturb.ticket import Limits
 from xaiserve.report.document import FrameName
 from xaiserve.serve import problems
@@ -44,8 +45,6 @@ READY_S: Final = 5.0
 
 GRACE_S: Final = 30.0
 """What an answer may take beyond its budget: reading the picture, the last batch, drawing."""
-
-MAX_SEED: Final = 2**63 - 1
 
 _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {  # Any: FastAPI's own type
     status: {"model": ProblemBody, "description": meaning}

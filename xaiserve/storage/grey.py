@@ -36,16 +36,16 @@ def scale_grey(
         Loaded, and still carrying the tags of its file (a transposed copy does not).
     value_range
         The (low, high) that become 0 and 1; values outside are clipped and counted in ``notes``.
-        By default the range of the file's data type, and (0, 1) for floats.
+        By default the range of the file's data type, and (0, 1) for floats. See `check_range`.
 
     Raises
     ------
     InvalidInputError
-        ``value_range`` is not finite and increasing, or a pixel is NaN.
+        A pixel is NaN.
     """
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})  # Any: TIFF values of many types
     values, whole = _as_stored(image, tags)
-    low, high = _checked(value_range or whole)
+    low, high = value_range or whole
     missing = int(np.isnan(values).sum())
     if missing:
         raise InvalidInputError(f"image must hold numbers only, got NaN at {missing} pixels")
@@ -75,10 +75,10 @@ def _as_stored(image: Image.Image, tags: Mapping[int, Any]) -> tuple[Deep, tuple
     return values, (0.0, 2.0**bits - 1)
 
 
-def _checked(value_range: tuple[float, float]) -> tuple[float, float]:
+def check_range(value_range: tuple[float, float]) -> None:
+    """Raise `InvalidInputError` unless low and high are finite and low is below high."""
     low, high = value_range
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise InvalidInputError(
             f"value_range must be two finite numbers low,high with low < high, got {low:g},{high:g}"
         )
-    return low, high

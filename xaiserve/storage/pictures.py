@@ -28,7 +28,7 @@ from PIL import (
 )
 
 from xaiserve.errors import InvalidInputError, TooLargeError, UnsupportedMediaError
-from xaiserve.storage.grey import DEEP_MODES, scale_grey
+from xaiserve.storage.grey import DEEP_MODES, check_range, scale_grey
 from xaiserve.types import Region
 
 FORMATS: Final = tuple(
@@ -157,6 +157,8 @@ def decode(
     InvalidInputError
         Damaged, truncated, without pixels, holding NaN, or ``value_range`` is empty.
     """
+    if value_range is not None:
+        check_range(value_range)  # also when this picture, unlike the next, has no use for it
     loaded, notes = _load(data, limits)
     turn = _turn(loaded, notes)
     if loaded.mode in DEEP_MODES:
@@ -229,7 +231,7 @@ def _load(data: bytes, limits: PictureLimits) -> tuple[Image.Image, list[str]]:
     except Image.DecompressionBombError as error:
         raise TooLargeError(f"image must have at most {limits.max_pixels} pixels") from error
     except _DAMAGE as error:
-        raise InvalidInputError(f"image is damaged or truncated: {error}") from error
+        raise InvalidInputError(f"image is damaged, truncated or has no pixels: {error}") from error
     return image, ["the file holds several frames; the first is used"] if animated else []
 
 

@@ -124,13 +124,11 @@ class ResultSet:
         table = row_format.to_table(rows).drop_columns([METHOD])
         return self._write(methods.pop(), table.replace_schema_metadata(metadata))
 
-    def done_task_ids(self) -> frozenset[str]:
-        """Return the tasks that have a row, whatever its status: what a resumed job skips."""
-        return frozenset(
-            task_id
-            for key in current_parts(self._store)
-            for task_id, _ in outcomes_in(self._store, key)
-        )
+    def done_tasks(self) -> dict[str, str]:
+        """Return the status of the tasks that have a row, by id: what a resumed job skips."""
+        parts = {key: outcomes_in(self._store, key) for key in current_parts(self._store)}
+        chosen = rows_that_count(parts)
+        return {task_id: parts[key][row][1] for task_id, (key, row) in chosen.items()}
 
     def finish(self, task_ids: Collection[str]) -> Manifest:
         """Publish the data set with exactly one row for each of ``task_ids``.

@@ -64,8 +64,18 @@ def s3_client(endpoint: str | None = None) -> Any:  # Any: boto3 makes its class
     endpoint
         Such as ``http://localhost:9000``; by default Amazon's, or what boto3's own configuration
         says.
+
+    Raises
+    ------
+    InvalidInputError
+        The endpoint is no address.
     """
-    return boto3.client("s3", endpoint_url=endpoint, config=client_config())
+    try:
+        return boto3.client("s3", endpoint_url=endpoint, config=client_config())
+    except ValueError as error:
+        raise InvalidInputError(
+            f"AWS_ENDPOINT_URL must be an address such as http://localhost:9000: {error}"
+        ) from error
 
 
 def client_config() -> Config:
@@ -162,7 +172,9 @@ class S3Store:
                 "check the endpoint and the network"
             ) from error
         except ParamValidationError as error:
-            raise InvalidInputError(f"{uri} is no valid S3 address: {error}") from error
+            raise InvalidInputError(
+                f"{uri} is no valid S3 address: {_first_sentence(error)}"
+            ) from error
         except BotoCoreError as error:
             raise StoreUnavailableError(f"{uri} cannot be used: {error}") from error
 
@@ -180,6 +192,11 @@ class S3Store:
         return kind(
             f"{uri} {words} ({code})" if kind is StoreUnavailableError else f"{uri} {words}"
         )
+
+
+def _first_sentence(error: ParamValidationError) -> str:
+    """Leave out botocore's headline and the regular expressions that a name must match."""
+    return str(error).partition("\n")[2].partition(": ")[0] or str(error)
 
 
 def _is_ill(status: int) -> bool:
