@@ -93,7 +93,7 @@ class JobServer:
                 raise
             raise CapacityError(
                 f"no agent of the cluster at {self._address} runs jobs; where several clusters "
-                "share a machine, start each with a --dashboard-agent-listen-port of its own",
+                "share a machine, end the others or give each a --dashboard-agent-listen-port",
                 retry_after_s=AGENT_S,
             ) from error
         return job_id
