@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from tests.serve.conftest import QUEUE, UPLOADS, Toy, make_toy
-from xaiserve.errors import CapacityError, ClassifierFaultError, ModelUnavailableError
+from xaiserve.errors import (
+    CapacityError,
+    ClassifierFaultError,
+    ModelUnavailableError,
+    QueryBudgetError,
+)
 from xaiserve.explainers.baselines.occlusion import Occlusion
 from xaiserve.explainers.multirex import MultiRex
 from xaiserve.perturb.ticket import Limits
@@ -150,3 +155,12 @@ async def test_the_health_check_fails_for_a_model_that_does_not(toy: Toy):
     with pytest.raises(ClassifierFaultError, match="NaN"):
         await server.check()
     server.close()
+
+
+@pytest.mark.parametrize(("waited_s", "kind"), [(3.0, CapacityError), (0.5, QueryBudgetError)])
+def test_a_budget_that_the_queue_has_spent_is_blamed_on_the_queue(toy: Toy, waited_s, kind):
+    server = serve(toy.classifier)
+    request = explain(toy.png, limits=Limits(max_seconds=4))
+    blamed = server._blamed(QueryBudgetError("spent"), request, waited_s)
+    server.close()
+    assert type(blamed) is kind

@@ -51,4 +51,4 @@ def command(
         out.write_bytes(encode_png(gallery(rows, names)))
     except OSError as error:
         raise InvalidInputError(f"--out {out} cannot be written: {error.strerror}") from error
-    click.echo(f"wrote {len(rows)} images x {len(names)} methods to {out}")
+    click.echo(f"wrote {out}; images: {len(rows)}, methods: {len(names)}")

@@ -92,6 +92,8 @@ class _Told:
         if result.error is not None:
             self.errors.append(result.error)
             click.echo(f"{result.path}: {result.error}", err=True)
+        for note in document.get("notes", ()):
+            click.echo(f"{result.path}: {note}", err=True)
         if self._as_json:
             click.echo(self._before + json.dumps(document, allow_nan=False))
             self._before = ","

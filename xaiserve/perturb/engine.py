@@ -354,8 +354,10 @@ class Engine:
 def _nothing(kind: StopKind, ticket: Ticket[Any]) -> BaseException:
     if kind == "cancelled":
         return CancelledError(f"{ticket.about} was cancelled")
-    limit = f"max_{kind} = {getattr(ticket.limits, f'max_{kind}')}"
-    return QueryBudgetError(f"{ticket.about} spent its budget ({limit}) before it found anything")
+    limits = ticket.limits
+    limit = f"{limits.max_inputs}" if kind == "inputs" else f"{limits.max_seconds:.3g}"
+    spent = f"{ticket.about} spent its budget (max_{kind} = {limit})"
+    return QueryBudgetError(f"{spent} before it found anything")
 
 
 def _resolve(

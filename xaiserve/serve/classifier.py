@@ -6,7 +6,13 @@ from concurrent.futures import CancelledError
 from typing import TypeVar
 
 from xaiserve.api import load_case, scores_plan, start
-from xaiserve.errors import ModelUnavailableError, NoExplanationError
+from xaiserve.errors import (
+    CapacityError,
+    ModelUnavailableError,
+    NoExplanationError,
+    QueryBudgetError,
+    XaiServeError,
+)
 from xaiserve.explainers.base import Explanation, GradientExplainer
 from xaiserve.models.classifier import Classifier
 from xaiserve.perturb.case import Case
@@ -55,6 +61,7 @@ class ClassifierServer:
         self._engine = Engine(classifier)
         self._limits = limits
         self._draw = draw
+        self._retry_after_s = queue.retry_after_s
         self._explanations = Places(
             "explanations",
             running=queue.running,
@@ -160,7 +167,21 @@ class ClassifierServer:
                 explanation = await finished(ticket)
             except NoExplanationError as error:
                 return answer.none(str(error), ticket.cost)
+            except QueryBudgetError as error:
+                raise self._blamed(error, request, waited_s) from error
             return await asyncio.to_thread(answer.explained, explanation, ticket.cost)
+
+    def _blamed(
+        self, error: QueryBudgetError, request: ExplainRequest, waited_s: float
+    ) -> XaiServeError:
+        """Say that the service was full where the queue, not the method, spent the budget."""
+        seconds = request.limits.max_seconds
+        if seconds is None or waited_s < seconds / 2:
+            return error
+        return CapacityError(
+            f"waiting for a place took {waited_s:.1f} s of max_seconds = {seconds:g}",
+            retry_after_s=self._retry_after_s,
+        )
 
     async def _load(self, upload: Upload, target: int) -> Case:
         return await asyncio.to_thread(
