@@ -39,9 +39,9 @@ Body = dict[str, Any]  # Any: JSON
 
 
 def run(quick: bool) -> Report:
-    """Compare 20 images (``quick``: 3, with a shorter search), then 50 predicts."""
+    """Compare 20 images (``quick``: 2, with a shorter search), then 50 predicts."""
     need_data()
-    files = _files(3 if quick else 20)
+    files = _files(2 if quick else 20)
     explainer = QUICK if quick else FULL
     model = load_classifier(MOBILENET / "model.onnx", threads=THREADS)
     began = time.perf_counter()

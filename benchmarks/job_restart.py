@@ -20,8 +20,12 @@ from xaiserve.testing.jobs import job_process, wait_until, workers_of, write_ima
 
 METHODS: Final = ("occlusion", "rise")
 IMAGES: Final = 64
-IMAGES_QUICK: Final = 12
+IMAGES_QUICK: Final = 8
 TASKS_PER_PART: Final = 2
+SAMPLES: Final = 20_000
+SAMPLES_QUICK: Final = 6_000
+"""RISE masks per image: enough that a worker can be killed in the middle."""
+
 LIMIT_S: Final = 600.0
 
 
@@ -31,7 +35,7 @@ def run(quick: bool) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         out = home / "out"
-        job = _job(home, images, out)
+        job = _job(home, images, SAMPLES_QUICK if quick else SAMPLES, out)
         started = time.perf_counter()
         first = _broken_run(job, out)
         broken_s = time.perf_counter() - started
@@ -63,11 +67,11 @@ def run(quick: bool) -> Report:
     )
 
 
-def _job(home: Path, images: int, out: Path) -> list[str]:
+def _job(home: Path, images: int, samples: int, out: Path) -> list[str]:
     model, manifest = write_model(home / "model"), write_images(home / "images", images)
     return [
         *("explain", "--images", str(manifest), "--model", f"toy={model}", "--out", str(out)),
-        *("--methods", ",".join(METHODS), "--set", "rise.samples=20000"),
+        *("--methods", ",".join(METHODS), "--set", f"rise.samples={samples}"),
         *("--tasks-per-part", str(TASKS_PER_PART), "--workers", "2", "--threads", "1"),
     ]
 
