@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Final
 
+import onnx
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -43,8 +44,18 @@ def write_embedded(network: LesionNetwork, folder: Path) -> None:
         external_data=False,
         verbose=False,
     )
+    _strip(folder / ONNX)
     _write_json(folder / XAISERVE_FILE, spec_to_json(EMBEDDED_SPEC))
     _write_json(folder / ARCHITECTURE_FILE, {"factory": "xaiserve.data.network:build"})
+
+
+def _strip(path: Path) -> None:
+    """Remove the exporter's notes, which name files of the machine that it ran on."""
+    model = onnx.load(path)
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        del part.metadata_props[:]
+    onnx.save(model, path)
 
 
 def _write_json(path: Path, found: object) -> None:
