@@ -1,4 +1,4 @@
-"""The engine: what plans get back, in company, over budget, cancelled, and when the model fails."""
+"""The engine: what plans get back, in company, over budget and cancelled."""
 
 import threading
 from concurrent.futures import CancelledError
@@ -6,39 +6,13 @@ from concurrent.futures import CancelledError
 import pytest
 import torch
 
-from xaiserve.errors import ClassifierFaultError, QueryBudgetError
+from xaiserve.errors import QueryBudgetError
 from xaiserve.perturb.engine import Engine
-from xaiserve.perturb.plan import Progress, Spent, Stop, ask
-from xaiserve.perturb.query import Pixels, join
+from xaiserve.perturb.plan import Spent, ask
+from xaiserve.perturb.query import join
 from xaiserve.perturb.ticket import Limits
 from xaiserve.testing import toys
-
-IMAGE = toys.toy_image(8)
-
-
-def levels(values, *, alone=False):
-    """Pictures of one brightness each."""
-    return Pixels(torch.tensor(values).view(-1, 1, 1, 1).expand(-1, 3, 8, 8).clone(), alone=alone)
-
-
-def echo_classifier(**options):
-    """Scores say the brightness of the picture, so that a mix-up of rows shows."""
-
-    def function(images):
-        own = images.mean(dim=(1, 2, 3))
-        return torch.stack([1 - own, own], dim=1)
-
-    return toys.ToyClassifier("echo", toys.toy_spec(IMAGE), function, **options)
-
-
-def counting_plan(start, rounds, rows=5):
-    """Ask ``rounds`` questions whose answers are known; return what came back."""
-    got = []
-    for turn in range(rounds):
-        values = [(start + turn * rows + i) % 97 / 100 for i in range(rows)]
-        scores = yield from ask(levels(values))
-        got.append(torch.allclose(scores[:, 1], torch.tensor(values), atol=1e-6))
-    return got
+from xaiserve.testing.plans import IMAGE, counting_plan, echo_classifier, levels, stoppable_plan
 
 
 def test_each_plan_gets_its_own_rows_in_order():
@@ -172,17 +146,6 @@ def test_plans_wait_until_their_bytes_fit():
     assert started == [0, 1, 2]
 
 
-def stoppable_plan():
-    """Return how many rounds were answered, also when stopped."""
-    rounds = 0
-    try:
-        while True:
-            yield from ask(levels([0.5] * 10))
-            rounds += 1
-    except Stop:
-        return rounds
-
-
 def test_a_spent_budget_ends_the_plan_with_what_it_has():
     with Engine(echo_classifier()) as engine:
         ticket = engine.submit(stoppable_plan(), limits=Limits(max_inputs=35))
@@ -228,139 +191,6 @@ def test_closing_the_engine_ends_what_is_in_flight():
     assert all(ticket.future.done() for ticket in tickets)
     with pytest.raises(RuntimeError, match="closed"):
         engine.submit(stoppable_plan())
-
-
-def poisoned_classifier(fault):
-    """Answers well unless a picture of brightness 0.66 is in the batch."""
-    good = echo_classifier()
-
-    def function(images):
-        scores = good.scores(images)
-        return fault(scores) if bool((images[:, 0, 0, 0] - 0.66).abs().lt(1e-3).any()) else scores
-
-    return toys.ToyClassifier("poisoned", good.spec, function)
-
-
-def raising(_):
-    raise ValueError("boom")
-
-
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        (raising, "raised ValueError: boom"),
-        (lambda scores: scores * torch.nan, "NaN or infinity"),
-        (lambda scores: scores[:, :1], r"expected \(1, 2\)"),
-    ],
-)
-def test_a_fault_of_the_model_ends_only_the_plan_it_belongs_to(fault, message):
-    def bad():
-        yield from ask(levels([0.2]))
-        yield from ask(levels([0.66]))
-
-    with Engine(poisoned_classifier(fault), batch_rows=16) as engine:
-        good = [engine.submit(counting_plan(0, 5)) for _ in range(3)]
-        ticket = engine.submit(bad(), about="occlusion on image x")
-        with pytest.raises(ClassifierFaultError, match=message) as caught:
-            ticket.result(30)
-        assert all(all(each.result(30)) for each in good)
-    assert "occlusion on image x, round 2" in caught.value.__notes__
-
-
-class ShortClassifier(toys.ToyClassifier):
-    """Loses the last row of every batch."""
-
-    def score_inputs(self, inputs):
-        return super().score_inputs(inputs)[:-1]
-
-
-def test_an_answer_with_rows_missing_is_a_fault_of_the_model():
-    good = echo_classifier()
-    classifier = ShortClassifier("short", good.spec, good.scores)
-    with Engine(classifier) as engine:
-        ticket = engine.submit(counting_plan(0, 1))
-        with pytest.raises(ClassifierFaultError, match=r"answered \(4, 2\), expected \(5, 2\)"):
-            ticket.result(30)
-
-
-def test_an_error_of_the_plan_reaches_the_caller_with_a_note():
-    def broken():
-        yield from ask(levels([0.2]))
-        raise KeyError("lost")
-
-    with Engine(echo_classifier()) as engine:
-        with pytest.raises(KeyError) as caught:
-            engine.submit(broken(), about="a broken plan").result(30)
-        assert all(engine.submit(counting_plan(0, 2)).result(30))
-    assert "a broken plan, round 1" in caught.value.__notes__
-
-
-def test_a_gradient_method_steps_between_batches_and_can_be_cancelled():
-    events = []
-    endless = threading.Event()
-
-    def steps():
-        for done in range(3):
-            yield Spent(4)
-            yield Progress("steps", done, 3)
-        return "done"
-
-    def forever():
-        while True:
-            endless.set()
-            yield Progress("steps", 0)
-
-    with Engine(echo_classifier()) as engine:
-        ticket = engine.submit_steps(steps(), on_event=events.append)
-        stuck = engine.submit_steps(forever())
-        assert ticket.result(30) == "done"
-        assert all(engine.submit(counting_plan(0, 4)).result(30))
-        endless.wait(10)
-        stuck.cancel()
-        with pytest.raises(CancelledError):
-            stuck.result(30)
-    assert ticket.cost.model_inputs == 12
-    assert len(events) == 6
-
-
-def test_a_plan_that_raises_while_it_is_closed_still_ends():
-    def bad():
-        try:
-            yield from ask(levels([0.66]))
-        finally:
-            raise KeyError("while closing")
-
-    with Engine(poisoned_classifier(raising)) as engine:
-        with pytest.raises(ClassifierFaultError) as caught:
-            engine.submit(bad()).result(30)
-        assert all(engine.submit(counting_plan(0, 2)).result(30))
-    assert "closing it raised KeyError: 'while closing'" in caught.value.__notes__
-
-
-def test_a_question_that_cannot_be_held_ends_its_plan():
-    class Endless(Pixels):
-        def __len__(self):
-            return 1 << 50
-
-    def greedy():
-        yield from ask(Endless(IMAGE.unsqueeze(0)))
-
-    with Engine(echo_classifier()) as engine:
-        assert engine.submit(greedy()).future.exception(30) is not None
-
-
-def test_a_plan_of_a_failed_model_is_closed_on_a_stepping_thread():
-    closers = []
-
-    def bad():
-        try:
-            yield from ask(levels([0.66]))
-        finally:
-            closers.append(threading.current_thread().name)
-
-    with Engine(poisoned_classifier(raising)) as engine:
-        engine.submit(bad()).future.exception(30)
-    assert [name.split("_")[0] for name in closers] == ["xaiserve-step"]
 
 
 def test_closing_cancels_a_gradient_method_in_the_middle_of_a_step():
