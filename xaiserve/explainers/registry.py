@@ -41,6 +41,8 @@ def explainer_class(name: str) -> type[Any]:
 def make_explainer(name: str, options: Mapping[str, object] | None = None) -> Explainer:
     """Build a method from its name and options; texts are read as on a command line.
 
+    Option ``preset`` names a set of values (see ``xaiserve methods``); other options go before it.
+
     Raises
     ------
     NotFoundError
@@ -50,6 +52,7 @@ def make_explainer(name: str, options: Mapping[str, object] | None = None) -> Ex
     """
     owner = explainer_class(name)
     given = dict(options or {})
+    given = {**_preset(name, owner, given.pop("preset", None)), **given}
     texts = {key: value for key, value in given.items() if isinstance(value, str)}
     try:
         made: Explainer = owner(**{**given, **parse_options(owner, texts)})
@@ -58,3 +61,14 @@ def make_explainer(name: str, options: Mapping[str, object] | None = None) -> Ex
     except ValueError as error:
         raise InvalidInputError(f"{name}: {error}") from error
     return made
+
+
+def _preset(name: str, owner: type[Any], preset: object) -> Mapping[str, object]:
+    known: Mapping[str, Mapping[str, object]] = getattr(owner, "presets", {})
+    if preset is None or preset == "default":
+        return {}
+    if preset not in known:
+        raise InvalidInputError(
+            f"{name}: preset must be one of {', '.join(['default', *known])}, got {preset!r}"
+        )
+    return known[str(preset)]

@@ -7,11 +7,11 @@ sufficient disc at a random place and walks the ranking inside it.
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 
+from xaiserve.explainers.multirex.results import SufficientSet, sufficient_set
 from xaiserve.perturb.plan import Event, Found, Goal, Verdicts, decide
 from xaiserve.perturb.query import Query, Ranked, Scene
 from xaiserve.perturb.rng import Keys
@@ -20,44 +20,6 @@ from xaiserve.types import Rank, Region, Saliency, Scores
 NARROW, WIDE = 8, 64
 """Fewest and most prefixes asked in one round; the round widens with the rows already spent, so
 that no more than a quarter of a walk is wasted beyond its answer."""
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class SufficientSet:
-    """Pixels that alone, over the fill, keep the label; scored in a batch of one before release.
-
-    Parameters
-    ----------
-    mask
-        (h, w) True inside.
-    confidence
-        The target's score with only these pixels visible.
-    margin
-        How far the decision is from flipping; see `xaiserve.models.spec.Rule.margins`.
-    area_px, area_fraction
-        Size in pixels and as a share of the picture.
-    kind
-        ``global``, ``spotlight``, or ``empty`` for a classifier that decides for the target on the
-        bare fill.
-    ranked_px
-        Length of the ranking's prefix, in pixels, at which the walk first succeeded.
-    extended_by
-        Pixels added because the prefix, scored alone, had failed.
-    centre_row, centre_column, radius_px
-        The spotlight's disc; none for other kinds.
-    """
-
-    mask: Region
-    confidence: float
-    margin: float
-    area_px: int
-    area_fraction: float
-    kind: Literal["global", "spotlight", "empty"]
-    ranked_px: int
-    extended_by: int = 0
-    centre_row: int | None = None
-    centre_column: int | None = None
-    radius_px: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,19 +91,20 @@ class Extraction:
     def _release(
         self, mask: Region, alone: Verdicts, first: int, disc: Disc | None
     ) -> SufficientSet:
-        area = int(mask.sum())
-        return SufficientSet(
-            mask=mask,
-            confidence=float(alone.confidence[0]),
-            margin=float(self.goal.rule.margins(alone.scores, self.goal.target)[0]),
-            area_px=area,
-            area_fraction=area / mask.numel(),
-            kind="spotlight" if disc else "global",
+        place = (
+            {"centre_row": disc.row, "centre_column": disc.column, "radius_px": disc.radius}
+            if disc
+            else {}
+        )
+        extended = int(mask.sum()) - first
+        return sufficient_set(
+            mask,
+            alone,
+            self.goal,
+            "spotlight" if disc else "global",
             ranked_px=first,
-            extended_by=area - first,
-            centre_row=disc.row if disc else None,
-            centre_column=disc.column if disc else None,
-            radius_px=disc.radius if disc else None,
+            extended_by=extended,
+            **place,
         )
 
 

@@ -1,0 +1,150 @@
+"""The search as a whole: one plan from the image to the family of sets."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from xaiserve.errors import NoExplanationError
+from xaiserve.explainers.multirex import responsibility
+from xaiserve.explainers.multirex.extraction import WIDE, Asking, Extraction, probe_radii
+from xaiserve.explainers.multirex.family import select_family
+from xaiserve.explainers.multirex.options import MultiRexOptions
+from xaiserve.explainers.multirex.results import MultiRexExplanation, SufficientSet, empty_set
+from xaiserve.perturb.case import Case
+from xaiserve.perturb.plan import Event, Goal, Progress, QueryPlan, Stop, Verdicts, decide, gather
+from xaiserve.perturb.query import Query, Ranked, Scene
+from xaiserve.perturb.rng import Keys
+from xaiserve.types import Saliency, Scores
+
+REFERENCE_SIDE = 224
+"""The picture side, in pixels, at which the published radii are meant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiRex(MultiRexOptions):
+    """Search for sufficient explanations of one image that differ from each other."""
+
+    name: ClassVar[str] = "multirex"
+    version: ClassVar[int] = 2
+
+    def bytes_in_flight(self, case: Case) -> int:
+        """Count a rank image of 8 bytes per walk, the map, and the scores of the largest round.
+
+        A round's scores are held twice while they are judged. The number of classes is not known
+        here; a thousand are assumed.
+        """
+        images = (self.spotlights + 8) * case.height * case.width * 8
+        rows = max(self.iterations * 3 * len(responsibility.SUBSETS), self.spotlights * WIDE)
+        return images + rows * 2 * 4 * 1000
+
+    def plan(self, case: Case, keys: Keys) -> QueryPlan[MultiRexExplanation]:
+        """Search ``case``; about 14 inputs per split, one per prefix walked and disc probed.
+
+        When stopped early it returns the sets verified so far and the map as it is.
+
+        Raises
+        ------
+        NoExplanationError
+            The classifier does not decide for the target on the whole image.
+        """
+        scene = Scene(case.image, case.neutral.expand_as(case.image).clone())
+        confidence, blank = yield from _ends(scene, case)
+        goal = Goal(case.rule, case.target, self.tau * confidence)
+        trivial = bool(goal.judge(blank.scores).passes[0])
+        found: dict[int, SufficientSet] = {}
+        searches = responsibility.start(keys, self.iterations, case.height, case.width)
+        saliency = torch.zeros(case.height, case.width)
+        if trivial:
+            found[0] = empty_set((case.height, case.width), blank, goal)
+        else:
+            try:
+                yield from self._search(scene, Goal(case.rule, case.target), searches)
+                saliency = self._merged(searches, case)
+                yield from self._extract(Extraction(scene, goal, saliency, self.chunk), keys, found)
+            except Stop:
+                saliency = self._merged(searches, case)
+        return self._conclude(case, saliency, confidence, found, trivial=trivial)
+
+    def _search(
+        self, scene: Scene, goal: Goal, searches: Sequence[responsibility.Iteration]
+    ) -> Generator[Query | Event, Scores | None, None]:
+        """Advance all iterations together until each has ended."""
+        live = list(searches)
+        while live := [search for search in live if self._prepare(search)]:
+            yield Progress("responsibility", len(searches) - len(live), len(searches))
+            verdicts = yield from decide(responsibility.mutants(scene, live), goal)
+            live = responsibility.deal(verdicts.passes, live)
+
+    def _prepare(self, search: responsibility.Iteration) -> bool:
+        return search.prepare(min_area=self.min_box_area, max_depth=self.tree_depth)
+
+    def _merged(self, searches: Sequence[responsibility.Iteration], case: Case) -> Saliency:
+        return responsibility.merge(
+            searches, case.height, case.width, multiplicative=self.merge == "multiplicative"
+        )
+
+    def _extract(
+        self, extraction: Extraction, keys: Keys, found: dict[int, SufficientSet]
+    ) -> Generator[Query | Event, Scores | None, None]:
+        """Walk the whole ranking and every spotlight's, together; note each set in ``found``."""
+        height, width = extraction.saliency.shape
+        scale = min(height, width) / REFERENCE_SIDE if self.scale_radii else 1.0
+        radii = probe_radii(self.spotlight_radius * scale, self.spotlight_eta, self.no_expansions)
+        walks: list[Asking] = [
+            extraction.spotlight(keys.child("spotlight", index), radii, self.budget)
+            for index in range(1, self.spotlights)
+        ]
+        if bool(extraction.saliency.any()):
+            walks.insert(0, extraction.whole())
+        yield from gather([_noting(found, i, walk) for i, walk in enumerate(walks)])
+
+    def _conclude(
+        self,
+        case: Case,
+        saliency: Saliency,
+        confidence: float,
+        found: dict[int, SufficientSet],
+        *,
+        trivial: bool,
+    ) -> MultiRexExplanation:
+        sets = tuple(found[index] for index in sorted(found))
+        selected, exact = select_family([one.mask for one in sets], self.overlap)
+        return MultiRexExplanation(
+            image_id=case.image_id,
+            explainer=self.name,
+            target=case.target,
+            saliency=saliency,
+            confidence=confidence,
+            explanations=sets,
+            selected=selected,
+            exact=exact,
+            flat_map=not bool(saliency.any()),
+            trivial=trivial,
+        )
+
+
+def _ends(
+    scene: Scene, case: Case
+) -> Generator[Query | Event, Scores | None, tuple[float, Verdicts]]:
+    """Ask for the whole image and for the bare fill; the first must have the label."""
+    pixels = case.height * case.width
+    rank = torch.arange(pixels).view(case.height, case.width)
+    both = Ranked.prefixes(scene, rank, [pixels, 0], alone=True)
+    verdicts = yield from decide(both, Goal(case.rule, case.target))
+    if not bool(verdicts.passes[0]):
+        raise NoExplanationError(
+            f"target {case.target} is not what the model decides for this image "
+            f"(score {float(verdicts.confidence[0]):.4f}); "
+            f"the top class is {int(verdicts.scores[0].argmax())}"
+        )
+    blank = Verdicts(verdicts.passes[1:], verdicts.confidence[1:], verdicts.scores[1:])
+    return float(verdicts.confidence[0]), blank
+
+
+def _noting(found: dict[int, SufficientSet], index: int, walk: Asking) -> QueryPlan[None]:
+    """Run one walk and keep its set outside, where an early stop cannot lose it."""
+    result = yield from walk
+    if result is not None:
+        found[index] = result
