@@ -163,9 +163,16 @@ def test_a_plan_with_nothing_partial_ends_in_a_budget_error():
 
 def test_verification_may_use_the_reserve_and_a_search_may_not():
     limits = Limits(max_inputs=100)
-    assert not limits.affords(90, 6, verifying=False)
-    assert limits.affords(90, 6, verifying=True)
-    assert not limits.affords(99, 2, verifying=True)
+    assert not limits.affords(90, 6, verifying=0)
+    assert limits.affords(90, 6, verifying=6)
+    assert not limits.affords(99, 2, verifying=2)
+
+
+def test_rows_that_verify_may_use_the_reserve_beside_rows_that_search():
+    limits = Limits(max_inputs=100)
+    assert limits.affords(90, 10, verifying=5)
+    assert not limits.affords(90, 10, verifying=4)
+    assert not limits.affords(90, 11, verifying=6)
 
 
 def test_a_deadline_ends_the_plan_with_what_it_has():

@@ -20,7 +20,7 @@ from xaiserve.perturb.plan import (
     step,
     stop,
 )
-from xaiserve.perturb.query import Mix, Pixels, Scene, leaves
+from xaiserve.perturb.query import Joined, Mix, Pixels, Scene, leaves
 from xaiserve.testing.toys import (
     ToyClassifier,
     constant_classifier,
@@ -251,10 +251,43 @@ def test_a_stopped_plan_must_not_ask_again():
     assert closed == [True]
 
 
-def test_stopping_gathered_plans_closes_them():
-    plan = gather([searching(), searching()])
-    step(plan)
+def test_stopped_gathered_plans_each_return_what_they_have_and_tell_their_last_events():
+    plan, events = gather([searching(), asking(), searching()]), []
+    while not isinstance(step(plan), Joined):
+        pass
+    step(plan, scores(0.5, 0.5))
+    assert stop(plan, "inputs", events.append) == Done([1, [], 1])
+    assert [(event.index, event.event.part) for event in events] == [(0, "inputs"), (2, "inputs")]
+
+
+def test_gathered_plans_of_which_one_has_nothing_are_all_stopped_and_give_stop_back():
+    events = []
+    plan = gather([asking(1), searching()])
+    while not isinstance(step(plan), Joined):
+        pass
+    with pytest.raises(Stop) as caught:
+        stop(plan, "seconds", events.append)
+    assert caught.value.kind == "seconds"
+    assert [event.index for event in events] == [1]
+
+
+def test_gathered_plans_can_be_stopped_while_one_of_them_tells_something():
+    plan = gather([searching(), asking(1)])
+    assert isinstance(step(plan), FromPlan)
     with pytest.raises(Stop):
+        stop(plan, "cancelled")
+
+
+def test_a_gathered_plan_that_asks_again_after_stop_is_an_error():
+    def stubborn():
+        try:
+            yield from ask(question(1))
+        except Stop:
+            yield from ask(question(1))
+
+    plan = gather([stubborn(), stubborn()])
+    step(plan)
+    with pytest.raises(RuntimeError, match="asked again after Stop"):
         stop(plan, "inputs")
 
 

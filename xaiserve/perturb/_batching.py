@@ -1,13 +1,13 @@
 """What waits in the engine: plans for admission, questions for the model."""
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from xaiserve.perturb.plan import QueryPlan
+from xaiserve.perturb.plan import Event, QueryPlan
 from xaiserve.perturb.query import Leaf, Query, leaves
 from xaiserve.perturb.repeats import Asked, Repeats
 from xaiserve.perturb.ticket import Ticket
@@ -29,6 +29,15 @@ class Flight:
     rounds: int = 0
     asked: Asked | None = None
     """The question under way."""
+
+
+@dataclass(slots=True, eq=False)
+class Ascent:
+    """A gradient method under way, its ticket, and what the plan it may end in costs to keep."""
+
+    steps: Generator[Event, None, Any]  # Any: the engine never looks at a result
+    ticket: Ticket[Any]
+    bytes_held: int
 
 
 class Entrance:

@@ -22,6 +22,7 @@ from xaiserve.errors import ClassifierFaultError, QueryBudgetError
 from xaiserve.models.classifier import Classifier
 from xaiserve.perturb._batching import (
     BULK_ROWS_BESIDE_INTERACTIVE,
+    Ascent,
     Entrance,
     Flight,
     Question,
@@ -37,8 +38,12 @@ from xaiserve.perturb.repeats import KEPT_BYTES, Repeats
 from xaiserve.perturb.ticket import Limits, Ticket
 from xaiserve.types import Scores
 
-Steps = Generator[Event, None, T]
-"""A gradient method at work: it yields between optimisation steps and returns its explanation."""
+Steps = Generator[Event, None, T | QueryPlan[T]]
+"""A gradient method at work: it yields between optimisation steps.
+
+It returns its explanation, or the plan of what is left to do once only scores are needed: that is
+then answered like any other, by the fast way to run the model and together with others.
+"""
 
 
 def _ignore(_: Event) -> None:
@@ -75,7 +80,7 @@ class Engine:
         self._change = threading.Condition()
         self._questions = Waiting()
         self._entrance = Entrance(admit_bytes)
-        self._gradients: deque[tuple[Steps[Any], Ticket[Any]]] = deque()
+        self._gradients: deque[Ascent] = deque()
         self._flights: set[Flight] = set()
         self._closing = False
         self._steppers = single_threaded(steppers)
@@ -129,13 +134,17 @@ class Engine:
         about: str = "a gradient method",
         limits: Limits | None = None,
         interactive: bool = False,
+        bytes_in_flight: int = 0,
         on_event: Callable[[Event], None] = _ignore,
     ) -> Ticket[T]:
-        """Run a gradient method beside the weights, one step between two batches."""
+        """Run a gradient method beside the weights, one step between two batches.
+
+        ``bytes_in_flight`` counts for the plan that it may end in.
+        """
         ticket: Ticket[T] = Ticket(about, limits or Limits(), on_event, interactive=interactive)
         with self._change:
             self._refuse_if_closed()
-            self._gradients.append((steps, ticket))
+            self._gradients.append(Ascent(steps, ticket, bytes_in_flight))
             self._change.notify_all()
         return ticket
 
@@ -146,8 +155,8 @@ class Engine:
             flights = [*self._flights, *self._entrance]
             for flight in flights:
                 flight.ticket.cancel()
-            for _, ticket in self._gradients:
-                ticket.cancel()
+            for ascent in self._gradients:
+                ascent.ticket.cancel()
             self._change.notify_all()
         for flight in flights:
             flight.ticket.future.exception()
@@ -191,7 +200,7 @@ class Engine:
             flight.rounds += 1
             flight.asked = flight.repeats.reduce(turn)
             query = flight.asked.query
-            verifying = all(leaf.alone for leaf in leaves(query))
+            verifying = sum(len(leaf) for leaf in leaves(query) if leaf.alone)
             if not flight.ticket.affords(len(query), verifying=verifying):
                 return self._stop(flight, "inputs"), "inputs"
             if len(query):
@@ -203,7 +212,7 @@ class Engine:
             flight.plan.close()
             raise _nothing(kind, flight.ticket)
         try:
-            return stop(flight.plan, kind)
+            return stop(flight.plan, kind, flight.ticket.on_event)
         except Stop:
             raise _nothing(kind, flight.ticket) from None
 
@@ -248,7 +257,7 @@ class Engine:
             if batch:
                 self._score(batch)
             if gradient:
-                self._step_gradient(*gradient)
+                self._step_gradient(gradient)
 
     def _next_batch(self) -> list[Slice]:
         """Choose whose rows are next, and set plans that must stop on their way. Lock held."""
@@ -258,22 +267,22 @@ class Engine:
             self._admit()
         return self._questions.fill(self.batch_rows, bulk_rows=self._bulk_rows())
 
-    def _next_gradient(self) -> tuple[Steps[Any], Ticket[Any]] | None:
+    def _next_gradient(self) -> Ascent | None:
         """Choose whose step is next; it stays in line, where `close` finds it. Lock held.
 
         Interactive methods take turns and go first; the others go in order, so that early ones
         finish and free their memory.
         """
-        for pair in self._gradients:
-            if pair[1].interactive:
-                self._gradients.remove(pair)
-                self._gradients.append(pair)
-                return pair
+        for ascent in self._gradients:
+            if ascent.ticket.interactive:
+                self._gradients.remove(ascent)
+                self._gradients.append(ascent)
+                return ascent
         return self._gradients[0] if self._gradients else None
 
     def _bulk_rows(self) -> int:
         tickets = [flight.ticket for flight in self._flights]
-        tickets += [ticket for _, ticket in self._gradients]
+        tickets += [ascent.ticket for ascent in self._gradients]
         busy = any(ticket.interactive for ticket in tickets)
         return min(self.batch_rows, BULK_ROWS_BESIDE_INTERACTIVE) if busy else self.batch_rows
 
@@ -318,37 +327,49 @@ class Engine:
         error.add_note(f"{flight.ticket.about}, round {flight.rounds}")
         self._steppers.submit(self._finish, flight, error=error)
 
-    def _step_gradient(self, steps: Steps[Any], ticket: Ticket[Any]) -> None:
+    def _step_gradient(self, ascent: Ascent) -> None:
+        ticket = ascent.ticket
         kind = ticket.must_stop()
         if kind:
-            self._end_gradient(steps, ticket, error=_nothing(kind, ticket), stopped=kind)
+            self._end_gradient(ascent, error=_nothing(kind, ticket), stopped=kind)
             return
         started = time.perf_counter()
         try:
-            event = next(steps)
+            event = next(ascent.steps)
             rows = event.rows if isinstance(event, Spent) else 0
             ticket.charge(rows, time.perf_counter() - started)
             ticket.on_event(event)
         except StopIteration as end:
             ticket.charge(0, time.perf_counter() - started)
-            self._end_gradient(steps, ticket, value=end.value)
+            if isinstance(end.value, Generator):
+                self._go_on(ascent, end.value)
+            else:
+                self._end_gradient(ascent, value=end.value)
         except BaseException as error:  # noqa: BLE001 -- whatever it was belongs to the caller
             error.add_note(ticket.about)
-            self._end_gradient(steps, ticket, error=error)
+            self._end_gradient(ascent, error=error)
+
+    def _go_on(self, ascent: Ascent, plan: QueryPlan[Any]) -> None:
+        """Let a gradient method whose steps are done go on as the plan that they ended in."""
+        repeats = Repeats(self.classifier.spec.classes)
+        flight = Flight(plan, ascent.ticket, ascent.bytes_held + KEPT_BYTES, repeats)
+        with self._change:
+            self._gradients.remove(ascent)
+            self._entrance.add(flight)
+            self._admit()
 
     def _end_gradient(
         self,
-        steps: Steps[Any],
-        ticket: Ticket[Any],
+        ascent: Ascent,
         *,
         value: object = None,
         error: BaseException | None = None,
         stopped: StopKind | None = None,
     ) -> None:
-        error = closed(steps, error)
+        error = closed(ascent.steps, error)
         with self._change:
-            self._gradients.remove((steps, ticket))
-        _resolve(ticket, value=value, error=error, stopped=stopped)
+            self._gradients.remove(ascent)
+        _resolve(ascent.ticket, value=value, error=error, stopped=stopped)
 
 
 def _nothing(kind: StopKind, ticket: Ticket[Any]) -> BaseException:

@@ -4,7 +4,7 @@ A plan never sees a model, a network, a clock or a progress bar. Only `step` and
 generator protocol; everything that answers plans is built on them.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -86,22 +86,41 @@ def step(plan: QueryPlan[T], scores: Scores | None = None) -> Query | Event | Do
         return Done(end.value)
 
 
-def stop(plan: QueryPlan[T], kind: StopKind) -> Done[T]:
+def stop(
+    plan: QueryPlan[T], kind: StopKind, on_event: Callable[[Event], None] = lambda _: None
+) -> Done[T]:
     """End ``plan`` early and return what it has; `Stop` comes back if that is nothing."""
+    ending = stopping(plan, kind)
+    try:
+        while True:
+            on_event(next(ending))
+    except StopIteration as end:
+        return Done(end.value)
+
+
+def stopping(plan: QueryPlan[T], kind: StopKind) -> Generator[Event, None, T]:
+    """End ``plan`` early: yield what it still tells, return what it has; see `stop`."""
     try:
         turn = plan.throw(Stop(kind))
         while isinstance(turn, Event):
+            yield turn
             turn = next(plan)
     except StopIteration as end:
-        return Done(end.value)
+        value: T = end.value
+        return value
     plan.close()
     raise RuntimeError(f"a plan asked again after Stop({kind!r})")
 
 
 def gather(plans: Sequence[QueryPlan[T]]) -> QueryPlan[list[T]]:
-    """Advance ``plans`` together, one joined query per round; events carry their plan's index."""
+    """Advance ``plans`` together, one joined query per round; events carry their plan's index.
+
+    When it must stop, every plan is stopped, in order, and the list holds what each of them has;
+    `Stop` comes back if one has nothing, after all have been stopped.
+    """
+    turns: list[Query | Event | Done[T]] = []
     try:
-        turns: list[Query | Event | Done[T]] = [step(plan) for plan in plans]
+        turns += [step(plan) for plan in plans]
         while True:
             for index, plan in enumerate(plans):
                 turns[index] = yield from _tell(index, plan, turns[index])
@@ -112,10 +131,32 @@ def gather(plans: Sequence[QueryPlan[T]]) -> QueryPlan[list[T]]:
             shares = torch.split(scores, [len(query) for query in asked.values()])
             for i, share in zip(asked, shares, strict=True):
                 turns[i] = step(plans[i], share)
-        return [turn.value for turn in turns if isinstance(turn, Done)]
+    except Stop as end:
+        yield from _stop_all(plans, turns, end)
     finally:
         for plan in plans:
             plan.close()
+    return [turn.value for turn in turns if isinstance(turn, Done)]
+
+
+def _stop_all(
+    plans: Sequence[QueryPlan[T]], turns: list[Query | Event | Done[T]], end: Stop
+) -> Generator[Query | Event, Scores | None, None]:
+    """Stop the plans that are not done, and note in ``turns`` what they have."""
+    empty = None
+    for index, plan in enumerate(plans):
+        if isinstance(turns[index], Done):
+            continue
+        ending = stopping(plan, end.kind)
+        try:
+            while True:
+                yield FromPlan(index, next(ending))
+        except StopIteration as last:
+            turns[index] = Done(last.value)
+        except Stop as nothing:
+            empty = empty or nothing
+    if empty:
+        raise empty
 
 
 def _tell(

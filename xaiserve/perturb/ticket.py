@@ -31,16 +31,18 @@ class Limits:
         if self.max_seconds is not None and self.max_seconds <= 0:
             raise ValueError(f"max_seconds must be above 0, got {self.max_seconds}")
 
-    def affords(self, used: int, rows: int, *, verifying: bool) -> bool:
-        """Say whether ``rows`` more may be scored.
+    def affords(self, used: int, rows: int, *, verifying: int) -> bool:
+        """Say whether ``rows`` more may be scored, of which ``verifying`` alone.
 
         A reserve of a twentieth, at most 32 rows, is kept for verification, so that a search which
-        runs out of budget still returns only what was scored alone.
+        runs out of budget still returns only what was scored alone: rows that search must leave it
+        whole, rows that verify may use it up, in one question too.
         """
         if self.max_inputs is None:
             return True
-        reserve = 0 if verifying else min(32, self.max_inputs // 20)
-        return used + rows <= self.max_inputs - reserve
+        searching = rows - verifying
+        reserve = min(32, self.max_inputs // 20) if searching else 0
+        return used + rows <= self.max_inputs and used + searching <= self.max_inputs - reserve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +133,8 @@ class Ticket(Generic[T]):
         late = seconds is not None and time.monotonic() - self._started >= seconds
         return "seconds" if late else None
 
-    def affords(self, rows: int, *, verifying: bool) -> bool:
+    def affords(self, rows: int, *, verifying: int) -> bool:
+        """See `Limits.affords`."""
         return self.limits.affords(self._model_inputs, rows, verifying=verifying)
 
     def charge(self, rows: int, seconds: float) -> None:
