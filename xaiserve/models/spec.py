@@ -40,11 +40,32 @@ class Rule:
         others[:, target] = -math.inf
         return own - others.amax(dim=1)
 
+    def log_margins(self, scores: Scores, target: int) -> Margins:
+        """Say the same on a scale that does not flatten towards 0 and 1, (n, k) -> (n,).
+
+        Arg-max: the logarithm of the target's score minus that of the best other, which for a
+        softmax is the difference of the logits. Threshold: the logit of the score minus the
+        threshold's. Finite: scores are kept off 0 (and 1) by float32's smallest steps.
+        """
+        own = scores[:, target]
+        if self.thresholds:
+            return _logit(own) - _logit(torch.tensor(self.thresholds[target], dtype=own.dtype))
+        others = scores.clone()
+        others[:, target] = -math.inf
+        low = torch.finfo(own.dtype).tiny
+        return own.clamp(min=low).log() - others.amax(dim=1).clamp(min=low).log()
+
     def decides(self, scores: Scores, target: int) -> torch.Tensor:
         """Say per row whether ``target`` is decided; ties of two classes go to the lower index."""
         if self.thresholds:
             return scores[:, target] >= self.thresholds[target]
         return scores.argmax(dim=1) == target
+
+
+def _logit(score: torch.Tensor) -> torch.Tensor:
+    limits = torch.finfo(score.dtype)
+    kept = score.clamp(limits.tiny, 1 - limits.eps / 2)
+    return kept.log() - (-kept).log1p()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

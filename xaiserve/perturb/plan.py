@@ -11,7 +11,7 @@ from typing import Generic, Literal, TypeVar
 import torch
 
 from xaiserve.models.spec import Rule
-from xaiserve.perturb.query import Leaf, Query, join, select
+from xaiserve.perturb.query import Query, join, leaves, select
 from xaiserve.types import Scores
 
 T = TypeVar("T")
@@ -210,14 +210,14 @@ class Goal:
         return margins < EPSILON
 
 
-def decide(query: Leaf, goal: Goal) -> Generator[Query | Event, Scores | None, Verdicts]:
+def decide(query: Query, goal: Goal) -> Generator[Query | Event, Scores | None, Verdicts]:
     """Ask ``query`` and judge each row, asking rows near the decision again, alone.
 
     Costs one extra round only when such rows exist.
     """
     scores = yield from ask(query)
     near = goal.near(scores)
-    if not query.alone and bool(near.any()):
+    if bool(near.any()) and not all(leaf.alone for leaf in leaves(query)):
         rows = near.nonzero().flatten().tolist()
         scores = scores.clone()
         scores[near] = yield from ask(select(query, rows, alone=True))
