@@ -123,6 +123,7 @@ def start(
             about=about,
             limits=limits,
             interactive=interactive,
+            bytes_in_flight=explainer.bytes_in_flight(case),
             on_event=on_event,
         )
     return engine.submit(

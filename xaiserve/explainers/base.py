@@ -1,6 +1,6 @@
 """What an explainer is, and what every explanation can say."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
@@ -8,7 +8,7 @@ from xaiserve.models.classifier import DifferentiableClassifier
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.plan import Event, QueryPlan
 from xaiserve.perturb.rng import Keys
-from xaiserve.types import Saliency
+from xaiserve.types import Region, Saliency
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -19,6 +19,46 @@ class Explanation:
     explainer: str
     target: int
     saliency: Saliency
+
+
+@runtime_checkable
+class ShownSet(Protocol):
+    """Pixels that are shown alone, over a fill."""
+
+    @property
+    def mask(self) -> Region: ...
+
+    @property
+    def confidence(self) -> float:
+        """The target's score for these pixels alone."""
+        ...
+
+    @property
+    def area_px(self) -> int: ...
+
+    @property
+    def area_fraction(self) -> float: ...
+
+    @property
+    def kind(self) -> str: ...
+
+
+@runtime_checkable
+class WithSets(Protocol):
+    """An explanation that is several sets of pixels, beside its map."""
+
+    @property
+    def explanations(self) -> Sequence[ShownSet]: ...
+
+    @property
+    def selected(self) -> tuple[int, ...]:
+        """Indices of the sets to show together."""
+        ...
+
+    @property
+    def trivial(self) -> bool:
+        """Whether the bare fill would do, so that there is nothing to show."""
+        ...
 
 
 E_co = TypeVar("E_co", bound=Explanation, covariant=True)
@@ -48,7 +88,13 @@ class GradientExplainer(Protocol[E_co]):
 
     def attribute(
         self, model: DifferentiableClassifier, case: Case, keys: Keys
-    ) -> Generator[Event, None, E_co]: ...
+    ) -> Generator[Event, None, E_co | QueryPlan[E_co]]:
+        """Yield between steps; return the explanation, or the plan that finds it from here on.
+
+        Returning a plan is for methods whose second part needs only scores: those come from the
+        fast way to run the model, in batches shared with others.
+        """
+        ...
 
     def bytes_in_flight(self, case: Case) -> int: ...
 

@@ -12,17 +12,21 @@ variant      one row is                                             used by
 `Boxes`      a union of disjoint rectangles                         responsibility search
 `Ranked`     the pixels whose rank lies in an interval              prefixes, discs, insertion
 `Blend`      real-valued weights                                    RISE
+`Coarse`     a coarse grid of weights, enlarged                     SAG
 `Joined`     a row of one of several queries                        `gather`
 ============ ===================================================== =======================
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Protocol
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
+from torch.nn import functional
 
 from xaiserve.types import Image, Images, Keep, Labels, Rank, Weights
 
@@ -198,7 +202,35 @@ class Blend:
         out.copy_(self.weights)
 
 
-Leaf = Pixels | Mix | Boxes | Ranked | Blend
+@dataclass(frozen=True, slots=True, eq=False)
+class Coarse:
+    """One coarse grid of weights (n, r, c) in [0, 1] per row, enlarged by `enlarged`.
+
+    A thousandth of what `Blend` would carry, and enlarged on the device.
+    """
+
+    scene: Scene
+    grids: Float32[Tensor, "n r c"]
+    alone: bool = False
+
+    def __len__(self) -> int:
+        return len(self.grids)
+
+    def __getitem__(self, rows: slice) -> "Coarse":
+        return replace(self, grids=self.grids[rows])
+
+    def weigh(self, out: Weights) -> None:
+        out.copy_(enlarged(self.grids.to(out.device), out.shape[1], out.shape[2]))
+
+
+def enlarged(grids: Float32[Tensor, "n r c"], height: int, width: int) -> Weights:
+    """Enlarge grids bilinearly, their corners on the centres of the picture's corner pixels."""
+    return functional.interpolate(
+        grids.unsqueeze(1), size=(height, width), mode="bilinear", align_corners=True
+    ).squeeze(1)
+
+
+Leaf = Pixels | Mix | Boxes | Ranked | Blend | Coarse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,9 +258,16 @@ def join(queries: Sequence[Query]) -> Query:
     return Joined(tuple(leaf for query in queries for leaf in leaves(query)))
 
 
-def select(query: Leaf, rows: Sequence[int], *, alone: bool) -> Query:
+def select(query: Query, rows: Sequence[int], *, alone: bool) -> Query:
     """Ask for some rows of ``query`` again."""
-    return join([_alone(query[row : row + 1], alone=alone) for row in rows])
+    parts = leaves(query)
+    ends = list(accumulate(len(part) for part in parts))
+    found: list[Query] = []
+    for row in rows:
+        index = bisect_right(ends, row)
+        at = row - ends[index] + len(parts[index])
+        found.append(_alone(parts[index][at : at + 1], alone=alone))
+    return join(found)
 
 
 def _alone(query: Leaf, *, alone: bool) -> Leaf:

@@ -22,7 +22,7 @@ from xaiserve.models.classifier import Classifier
 from xaiserve.parameters import Parameter, parameters_of
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.drive import run
-from xaiserve.perturb.plan import Event, Spent, gather
+from xaiserve.perturb.plan import Event, QueryPlan, Spent, T, gather
 from xaiserve.perturb.rng import Keys
 from xaiserve.storage.records import from_rows, to_table
 from xaiserve.testing.toys import (
@@ -113,7 +113,7 @@ class ExplainerContract:
             own, other = (self.explainer.attribute(model, case, key) for key in keys)
             next(own)
             exhaust(other)
-            found = exhaust(own)[1]
+            found = ended(exhaust(own)[1], classifier)
         same(found, self.explain(case, classifier))
 
     def test_leaves_the_case_untouched(self) -> None:
@@ -144,9 +144,11 @@ class ExplainerContract:
             assert 0 < classifier.rows <= self.max_inputs
             return
         keys = Keys.root(0, case.image_id)
-        events, _ = exhaust(self.explainer.attribute(classifier.gradients(), case, keys))
+        events, end = exhaust(self.explainer.attribute(classifier.gradients(), case, keys))
         spent = sum(event.rows for event in events if isinstance(event, Spent))
-        assert 0 < spent <= self.max_inputs
+        assert spent > 0
+        ended(end, classifier)
+        assert spent + classifier.rows <= self.max_inputs
 
     def test_its_explanation_survives_a_record(self) -> None:
         case, classifier = self.prepare()
@@ -166,7 +168,15 @@ def explain(
     keys = Keys.root(seed, case.image_id)
     if isinstance(explainer, QueryExplainer):
         return run(explainer.plan(case, keys), classifier, max_rows=max_rows)
-    return exhaust(explainer.attribute(classifier.gradients(), case, keys))[1]
+    _, end = exhaust(explainer.attribute(classifier.gradients(), case, keys))
+    return ended(end, classifier, max_rows)
+
+
+def ended(
+    end: Explanation | QueryPlan[Explanation], classifier: Classifier, max_rows: int = 64
+) -> Explanation:
+    """Answer the plan that a gradient method may end in."""
+    return end if isinstance(end, Explanation) else run(end, classifier, max_rows=max_rows)
 
 
 def changed(explainer: Explainer, **options: object) -> Explainer:
@@ -176,8 +186,8 @@ def changed(explainer: Explainer, **options: object) -> Explainer:
     return copy
 
 
-def exhaust(steps: Generator[Event, None, Explanation]) -> tuple[list[Event], Explanation]:
-    """Run a gradient method to its end; return its events and its explanation."""
+def exhaust(steps: Generator[Event, None, T]) -> tuple[list[Event], T]:
+    """Run the steps of a gradient method; return its events and what it ends in."""
     events: list[Event] = []
     while True:
         try:
