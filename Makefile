@@ -11,7 +11,7 @@ TORCH_INDEX ?=
 TORCH       := $(shell sed -n 's/^torch==/torch==/p' requirements.lock)
 BIN         := $(VENV)/bin
 
-.PHONY: setup demo test check serve clean
+.PHONY: setup demo test check serve peer-rex clean
 
 setup: $(VENV)/.ready
 
@@ -33,6 +33,15 @@ check: setup
 
 test: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/test
+
+# The reference tool, in the environment of its own where the benchmarks look for it.
+peer-rex: .peers/rex/.ready
+
+.peers/rex/.ready: requirements.lock
+	$(PYTHON) -m venv .peers/rex
+	.peers/rex/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	.peers/rex/bin/pip install --quiet rex-xai==0.4.1 $(shell sed -n 's/^onnxruntime==/onnxruntime==/p' requirements.lock)
+	touch $@
 
 clean:
 	rm -rf $(VENV) out
