@@ -94,7 +94,7 @@ def test_interactive_rows_go_before_bulk_rows_that_came_first():
         while classifier.calls == 0:
             pass
         urgent = engine.submit(plan(0.9, 4), interactive=True)
-        while not engine._questions.interactive:
+        while not engine._desk.questions.interactive:
             pass
         gate.set()
         urgent.result(30)
@@ -118,7 +118,7 @@ def test_two_interactive_plans_take_turns():
 
     with Engine(classifier, batch_rows=4) as engine:
         tickets = [engine.submit(plan(value), interactive=True) for value in (0.2, 0.8)]
-        while len(engine._questions.interactive) < 2 and classifier.calls == 0:
+        while len(engine._desk.questions.interactive) < 2 and classifier.calls == 0:
             pass
         gate.set()
         for ticket in tickets:

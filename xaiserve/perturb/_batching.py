@@ -1,13 +1,13 @@
 """What waits in the engine: plans for admission, questions for the model."""
 
 from collections import deque
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from xaiserve.perturb.plan import Event, QueryPlan
+from xaiserve.perturb.plan import QueryPlan
 from xaiserve.perturb.query import Leaf, Query, leaves
 from xaiserve.perturb.repeats import Asked, Repeats
 from xaiserve.perturb.ticket import Ticket
@@ -29,15 +29,6 @@ class Flight:
     rounds: int = 0
     asked: Asked | None = None
     """The question under way."""
-
-
-@dataclass(slots=True, eq=False)
-class Ascent:
-    """A gradient method under way, its ticket, and what the plan it may end in costs to keep."""
-
-    steps: Generator[Event, None, Any]  # Any: the engine never looks at a result
-    ticket: Ticket[Any]
-    bytes_held: int
 
 
 class Entrance:
@@ -81,44 +72,96 @@ class Entrance:
         return admitted
 
 
+@dataclass(slots=True)
+class _Piece:
+    """Rows ``start`` to ``stop`` of a leaf, of which the first is row ``at`` of the question."""
+
+    leaf: Leaf
+    start: int
+    stop: int
+    at: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
 class Question:
-    """One query of one plan, answered slice by slice."""
+    """One query of one plan: slices of it are taken and come back in any order; not thread-safe.
+
+    Attributes
+    ----------
+    flight
+        Who asks.
+    answers
+        (n, k) scores; whole once `over` and neither `ended` nor an `error`.
+    ended
+        The plan must stop: nothing more is taken.
+    error
+        Why there will be no answer.
+    losses
+        Times that whatever scored rows of it was lost meanwhile.
+    """
 
     def __init__(self, flight: Flight, query: Query, classes: int) -> None:
         self.flight = flight
         self.answers: Scores = torch.empty(len(query), classes)
-        self._leaves = [leaf for leaf in leaves(query) if len(leaf)]
-        self._leaf = 0
-        self._row = 0
-        self._taken = 0
-        self._left = len(query)
-        self.failed = False
+        self.ended = False
+        self.error: BaseException | None = None
+        self.losses = 0
+        self._pieces: deque[_Piece] = deque()
+        self._left = 0
+        self._out = 0
+        for leaf in leaves(query):
+            if len(leaf):
+                self._pieces.append(_Piece(leaf, 0, len(leaf), self._left))
+                self._left += len(leaf)
+
+    @property
+    def rows(self) -> int:
+        """Rows to be taken."""
+        return sum(map(len, self._pieces))
 
     @property
     def exhausted(self) -> bool:
         """Whether every row has been taken (answers may still be on their way)."""
-        return self._leaf == len(self._leaves)
+        return not self._pieces
 
     @property
     def alone(self) -> bool:
-        return self._leaves[self._leaf].alone
+        """Whether the next row is scored in a batch of its own."""
+        return self._pieces[0].leaf.alone
+
+    @property
+    def apart(self) -> bool:
+        """Whether the next rows share no batch with other questions."""
+        return self.losses > 0 or self.alone
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it is under way and nothing more is to come."""
+        return not self._out and (self.ended or self.error is not None or not self._left)
 
     def take(self, rows: int) -> "Slice":
-        """Take up to ``rows`` of the current leaf."""
-        leaf = self._leaves[self._leaf]
-        part = leaf[self._row : self._row + rows]
-        taken = Slice(self, part, self._taken)
-        self._taken += len(part)
-        self._row += len(part)
-        if self._row == len(leaf):
-            self._leaf, self._row = self._leaf + 1, 0
-        return taken
+        """Take up to ``rows`` of the next leaf."""
+        piece = self._pieces.popleft()
+        stop = min(piece.stop, piece.start + rows)
+        if stop < piece.stop:
+            at = piece.at + stop - piece.start
+            self._pieces.appendleft(_Piece(piece.leaf, stop, piece.stop, at))
+        self._out += 1
+        return Slice(self, piece.leaf[piece.start : stop], piece.at)
 
-    def answer(self, at: int, scores: Scores) -> bool:
-        """Note the scores of a slice; true when that was the last."""
-        self.answers[at : at + len(scores)] = scores
-        self._left -= len(scores)
-        return self._left == 0
+    def bring(self, taken: "Slice", scores: Scores | None) -> None:
+        """Bring back a slice, answered or, without ``scores``, to be dropped."""
+        self._out -= 1
+        if scores is not None:
+            self.answers[taken.at : taken.at + len(scores)] = scores
+            self._left -= len(scores)
+
+    def give_back(self, taken: "Slice") -> None:
+        """Bring back a slice that must be taken again."""
+        self._out -= 1
+        self._pieces.appendleft(_Piece(taken.leaf, 0, len(taken), taken.at))
 
 
 @dataclass(slots=True, eq=False)
@@ -132,6 +175,11 @@ class Slice:
     def __len__(self) -> int:
         return len(self.leaf)
 
+    @property
+    def apart(self) -> bool:
+        """Whether it shares no batch with other questions."""
+        return self.leaf.alone or self.question.losses > 0
+
 
 class Waiting:
     """Questions in two queues, interactive first; not thread-safe."""
@@ -143,8 +191,19 @@ class Waiting:
     def __bool__(self) -> bool:
         return bool(self.interactive or self.bulk)
 
+    @property
+    def rows(self) -> int:
+        """Rows to be taken, of all questions."""
+        return sum(question.rows for question in self._all())
+
     def add(self, question: Question) -> None:
         self._queue(question).append(question)
+
+    def add_first(self, question: Question) -> None:
+        """Put a question whose rows came back before the others, if it does not wait still."""
+        queue = self._queue(question)
+        if question not in queue:
+            queue.appendleft(question)
 
     def discard(self, question: Question) -> None:
         """Take out a question, if it waits still."""
@@ -156,8 +215,16 @@ class Waiting:
         """Take out the questions of plans that must stop."""
         ended = [question for question in self._all() if question.flight.ticket.must_stop()]
         for question in ended:
+            question.ended = True
             self._queue(question).remove(question)
         return ended
+
+    def remove_all(self) -> list[Question]:
+        """Take out every question."""
+        found = list(self._all())
+        self.interactive.clear()
+        self.bulk.clear()
+        return found
 
     def fill(self, rows: int, *, bulk_rows: int) -> list[Slice]:
         """Take up to ``rows`` for the next batch, of which bulk questions get ``bulk_rows`` in all.
@@ -172,7 +239,7 @@ class Waiting:
             if question in self.interactive:
                 self.interactive.remove(question)
                 self.interactive.append(question)
-        if not (batch and batch[0].leaf.alone):
+        if not (batch and batch[0].apart):
             taken = sum(map(len, batch))
             self._fill_from(self.bulk, min(rows, taken + bulk_rows), batch)
         return batch
@@ -181,14 +248,11 @@ class Waiting:
         room = rows - sum(map(len, batch))
         for question in list(queue):
             while room > 0 and not question.exhausted:
-                if question.alone:
-                    if batch:
-                        break
-                    batch.append(question.take(1))
-                    room = 0
-                else:
-                    batch.append(question.take(room))
-                    room -= len(batch[-1])
+                apart = question.apart
+                if apart and batch:
+                    break
+                batch.append(question.take(1 if question.alone else room))
+                room = 0 if apart else room - len(batch[-1])
             if question.exhausted:
                 queue.remove(question)
             if room <= 0:

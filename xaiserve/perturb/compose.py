@@ -15,20 +15,37 @@ from xaiserve.types import Images
 
 
 class Composer:
-    """Composes for one classifier, on its device; used by one thread at a time."""
+    """Composes for one classifier, on its device; used by one thread at a time.
 
-    def __init__(self, classifier: Classifier, rows: int) -> None:
+    Parameters
+    ----------
+    classifier
+        Whose inputs are composed.
+    rows
+        Rows of a buffer, at least 1.
+    buffers
+        How many there are: one can be composed into while another is scored.
+    """
+
+    def __init__(self, classifier: Classifier, rows: int, *, buffers: int = 1) -> None:
         spec = classifier.spec
         self._spec = spec
         self._device = classifier.device
         self._scenes: WeakKeyDictionary[Scene, tuple[Images, Images]] = WeakKeyDictionary()
-        shape = (rows, spec.height, spec.width)
-        self._weights = torch.empty(shape, device=self._device)
-        self.inputs = torch.empty(rows, spec.channels, spec.height, spec.width, device=self._device)
+        shape = (rows, spec.channels, spec.height, spec.width)
+        self._weights = torch.empty(rows, spec.height, spec.width, device=self._device)
+        self.buffers: tuple[Images, ...] = tuple(
+            torch.empty(shape, device=self._device) for _ in range(buffers)
+        )
 
-    def compose(self, leaf: Leaf, at: int) -> None:
-        """Write the rows of ``leaf`` into `inputs`, from row ``at``."""
-        out = self.inputs[at : at + len(leaf)]
+    @property
+    def inputs(self) -> Images:
+        """The first buffer, or the only one."""
+        return self.buffers[0]
+
+    def compose(self, leaf: Leaf, at: int, inputs: Images | None = None) -> None:
+        """Write the rows of ``leaf`` into a buffer, `inputs` unless given, from row ``at``."""
+        out = (self.inputs if inputs is None else inputs)[at : at + len(leaf)]
         if isinstance(leaf, Pixels):
             out.copy_(self._spec.normalise(leaf.images.to(self._device)))
             return

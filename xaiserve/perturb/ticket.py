@@ -3,10 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
-from typing import Generic
+from typing import Generic, cast
 
+from xaiserve.errors import QueryBudgetError
 from xaiserve.perturb.plan import Event, StopKind, T
 
 
@@ -149,8 +150,27 @@ class Ticket(Generic[T]):
         with self._lock:
             self._repeated += rows
 
-    def close(self, stopped: StopKind | None) -> None:
-        """Fix the wall time and the reason of an early end."""
+    def nothing(self, kind: StopKind) -> BaseException:
+        """Say that it had to end before it found anything."""
+        if kind == "cancelled":
+            return CancelledError(f"{self.about} was cancelled")
+        limits = self.limits
+        limit = f"{limits.max_inputs}" if kind == "inputs" else f"{limits.max_seconds:.3g}"
+        spent = f"{self.about} spent its budget (max_{kind} = {limit})"
+        return QueryBudgetError(f"{spent} before it found anything")
+
+    def resolve(
+        self,
+        *,
+        value: object = None,
+        error: BaseException | None = None,
+        stopped: StopKind | None = None,
+    ) -> None:
+        """End it with a value or an error; only the engine does."""
         with self._lock:
             self._wall_seconds = time.monotonic() - self._started
             self._stopped = stopped
+        if error is None:
+            self.future.set_result(cast("T", value))
+        else:
+            self.future.set_exception(error)

@@ -1,0 +1,259 @@
+"""Where plans leave their questions and lanes take them: all that the engine's one lock guards."""
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Final
+
+import torch
+
+from xaiserve.errors import ModelUnavailableError
+from xaiserve.perturb._batching import (
+    BULK_ROWS_BESIDE_INTERACTIVE,
+    Entrance,
+    Flight,
+    Question,
+    Slice,
+    Waiting,
+)
+from xaiserve.perturb._gradients import Ascent, Gradients
+from xaiserve.perturb.lanes import Lane, Scored, fault_of
+from xaiserve.perturb.plan import QueryPlan
+from xaiserve.perturb.repeats import KEPT_BYTES, Repeats
+from xaiserve.perturb.ticket import Ticket
+from xaiserve.types import Scores
+
+MOST_LOSSES: Final = 3
+"""Workers that may die over the rows of one question before the question is given up."""
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """A lane's place at the desk.
+
+    Parameters
+    ----------
+    lane
+        None where no batches are scored, or not any more.
+    under_way
+        Batches taken and not brought back.
+    back
+        Resolves when a lane that is lost comes back.
+    """
+
+    lane: Lane | None
+    under_way: int = 0
+    back: "Future[None] | None" = None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the lane can take another batch now."""
+        return self.lane is not None and not self.back and self.under_way < self.lane.depth
+
+
+class Desk:
+    """Questions on their way to lanes and answers on their way back; thread-safe.
+
+    Parameters
+    ----------
+    name, classes
+        Of the model.
+    admit_bytes
+        See `Engine`.
+    advance
+        Lets a plan start, go on with the scores of its question, or, without, end as it must.
+    fail
+        Ends a plan in an error.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        classes: int,
+        *,
+        admit_bytes: int,
+        advance: Callable[[Flight, Scores | None], object],
+        fail: Callable[[Flight, BaseException], object],
+    ) -> None:
+        self.change = threading.Condition()
+        self.seats: list[Seat] = []
+        self.questions = Waiting()
+        self.gradients = Gradients(self.change, self._go_on)
+        self._name = name
+        self._classes = classes
+        self._advance = advance
+        self._fail = fail
+        self._entrance = Entrance(admit_bytes)
+        self._flights: set[Flight] = set()
+        self._closing = False
+        self._no_lanes = ""
+
+    def __len__(self) -> int:
+        """Plans and gradient methods that have come and not left."""
+        with self.change:
+            return len(self._flights) + len(self._entrance) + len(self.gradients)
+
+    # -- plans -------------------------------------------------------------------------------
+
+    def enter(self, plan: QueryPlan[Any], ticket: Ticket[Any], bytes_held: int) -> None:
+        """Let a plan in; it starts when its bytes fit."""
+        with self.change:
+            self._refuse_if_closed()
+            self._enter(plan, ticket, bytes_held)
+
+    def enter_steps(self, ascent: Ascent) -> None:
+        """Let a gradient method in."""
+        with self.change:
+            self._refuse_if_closed()
+            self.gradients.add(ascent)
+
+    def ask(self, question: Question) -> None:
+        """Leave a question; its plan is advanced, or fails, when it is over."""
+        with self.change:
+            self.questions.add(question)
+            if self._closing:
+                self._end(self.questions.remove_ended())
+            if self._no_lanes:
+                self._give_up()
+            self.change.notify_all()
+
+    def leave(self, flight: Flight) -> None:
+        """Let a plan go, and others start in its place."""
+        with self.change:
+            self._flights.discard(flight)
+            self._admit()
+            self.change.notify_all()
+
+    def close(self) -> list[Ticket[Any]]:
+        """Cancel all that has come and not left, and refuse what comes."""
+        with self.change:
+            self._closing = True
+            here = (*self._flights, *self._entrance, *self.gradients)
+            tickets: list[Ticket[Any]] = [each.ticket for each in here]
+            for ticket in tickets:
+                ticket.cancel()
+            self.change.notify_all()
+        return tickets
+
+    def _enter(self, plan: QueryPlan[Any], ticket: Ticket[Any], bytes_held: int) -> None:
+        repeats = Repeats(self._classes)
+        self._entrance.add(Flight(plan, ticket, bytes_held + KEPT_BYTES, repeats))
+        self._admit()
+
+    def _go_on(self, ascent: Ascent, plan: QueryPlan[Any]) -> None:
+        """Let a gradient method whose steps are done go on as the plan that they ended in."""
+        self._enter(plan, ascent.ticket, ascent.bytes_held)
+
+    def _admit(self) -> None:
+        for flight in self._entrance.admit(self._flights):
+            self._flights.add(flight)
+            self._advance(flight, None)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closing:
+            raise RuntimeError("the engine is closed")
+
+    # -- lanes -------------------------------------------------------------------------------
+
+    def take(self, seat: Seat) -> list[Slice]:
+        """Take the next batch for a lane; empty when there is none for it now. Lock held.
+
+        Lanes that have less to do go first, and those that have as little share what is there.
+        """
+        self._end(self.questions.remove_ended())
+        if self._entrance:
+            self._admit()
+        if not (self.questions and seat.lane and seat.has_room):
+            return []
+        free = [other.under_way for other in self.seats if other.has_room]
+        if min(free) < seat.under_way:
+            return []
+        rows = seat.lane.rows
+        if len(free) > 1:
+            rows = min(rows, ceil(self.questions.rows / free.count(seat.under_way)))
+            self.change.notify_all()
+        seat.under_way += 1
+        return self.questions.fill(rows, bulk_rows=self._bulk_rows(rows))
+
+    def bring(self, batch: list[Slice], scored: Scored) -> None:
+        """Note the scores of a batch."""
+        rows = sum(map(len, batch))
+        shares = torch.split(scored.scores, [len(part) for part in batch])
+        with self.change:
+            for part, share in zip(batch, shares, strict=True):
+                question = part.question
+                question.flight.ticket.charge(len(part), scored.seconds * len(part) / rows)
+                question.bring(part, share)
+                self._end([question])
+
+    def fail(self, part: Slice, error: BaseException) -> None:
+        """End the question whose rows the model failed on."""
+        question = part.question
+        with self.change:
+            self.questions.discard(question)
+            question.error = question.error or fault_of(self._name, error)
+            question.bring(part, None)
+            self._end([question])
+
+    def give_back(self, batch: list[Slice], *, blamed: bool) -> None:
+        """Put rows back in line, first; ``blamed`` when they may be why a lane was lost."""
+        with self.change:
+            for question in {part.question for part in batch}:
+                question.losses += blamed
+                if question.losses > MOST_LOSSES and question.error is None:
+                    why = f"{question.losses} workers have died over its rows"
+                    question.error = self._unavailable(question, why)
+                    self.questions.discard(question)
+            for part in reversed(batch):
+                self._give_back(part)
+
+    def _give_back(self, part: Slice) -> None:
+        question = part.question
+        if question.ended or question.error is not None:
+            question.bring(part, None)
+            self._end([question])
+        else:
+            question.give_back(part)
+            self.questions.add_first(question)
+
+    def lane_gone(self, seat: Seat, error: BaseException) -> None:
+        """Go on without a lane for good; without any, plans that ask end in an error."""
+        with self.change:
+            seat.lane = None
+            if not any(other.lane for other in self.seats):
+                self._no_lanes = f"no worker is left: {error}"
+                self._give_up()
+
+    def finished(self) -> bool:
+        """Say whether threads may end. Lock held."""
+        return self._closing and not len(self)
+
+    def _give_up(self) -> None:
+        questions = self.questions.remove_all()
+        for question in questions:
+            question.error = question.error or self._unavailable(question, self._no_lanes)
+        self._end(questions)
+
+    def _end(self, questions: Iterable[Question]) -> None:
+        """Let plans go on when nothing of their question is under way any more."""
+        for question in questions:
+            flight = question.flight
+            if not question.over:
+                continue
+            if question.error is not None:
+                question.error.add_note(f"{flight.ticket.about}, round {flight.rounds}")
+                self._fail(flight, question.error)
+            else:
+                # One that must stop gets no answer, and will not miss it.
+                self._advance(flight, None if question.ended else question.answers)
+
+    def _unavailable(self, question: Question, why: str) -> ModelUnavailableError:
+        about = question.flight.ticket.about
+        return ModelUnavailableError(f"{about} cannot go on with model {self._name!r}: {why}")
+
+    def _bulk_rows(self, rows: int) -> int:
+        tickets = [each.ticket for each in (*self._flights, *self.gradients)]
+        busy = any(ticket.interactive for ticket in tickets)
+        return min(rows, BULK_ROWS_BESIDE_INTERACTIVE) if busy else rows

@@ -1,0 +1,152 @@
+"""Whatever scores batches for an engine: the model in this process, or one somewhere else.
+
+An engine may have several lanes. Each takes its next batch from the same questions when it has
+room, so that nothing is assigned before somebody is free to do it.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from time import perf_counter
+from typing import Final, NamedTuple, Protocol, runtime_checkable
+
+import torch
+
+from xaiserve.errors import ClassifierFaultError
+from xaiserve.models.classifier import Classifier
+from xaiserve.perturb.compose import Composer
+from xaiserve.perturb.drive import checked
+from xaiserve.perturb.query import Leaf
+from xaiserve.types import Images, Scores
+
+AHEAD: Final = 2
+"""Batches that a lane holds which is not this CPU: one is scored, the next is on its way."""
+
+
+class Scored(NamedTuple):
+    """The scores of a batch, (n, k) in the order of its rows, and the seconds that they took."""
+
+    scores: Scores
+    seconds: float
+
+
+class LaneLostError(Exception):
+    """Whatever scored a batch is gone, and the batch with it: nobody's rows are at fault.
+
+    Parameters
+    ----------
+    reason
+        One sentence.
+    back
+        Resolves when the lane scores again, or to an error when it never will.
+    """
+
+    def __init__(self, reason: str, back: "Future[None]") -> None:
+        super().__init__(reason)
+        self.back = back
+
+
+@runtime_checkable
+class Lane(Protocol):
+    """Scores batches, one after the other; used by one thread.
+
+    Besides `LaneLostError`, an error of a batch is a `ClassifierFaultError`, or whatever else the
+    model raised.
+    """
+
+    @property
+    def rows(self) -> int:
+        """Most rows of a batch."""
+        ...
+
+    @property
+    def depth(self) -> int:
+        """Batches that may be under way at once."""
+        ...
+
+    def begin(self, leaves: Sequence[Leaf]) -> "Future[Scored]":
+        """Score the rows of ``leaves`` as one batch; what it raises is an error of the batch."""
+        ...
+
+
+class LocalLane:
+    """The model in this process.
+
+    On a CPU, composing and the model take turns: the same cores bound both. On another device the
+    next batch is composed, into a buffer and on a stream of its own, while this one is scored.
+
+    Parameters
+    ----------
+    classifier
+        The model; one thread at a time calls it.
+    rows
+        Most rows of a batch, at least 1.
+    depth
+        Batches under way, 1 or more; by the device when none.
+    """
+
+    def __init__(self, classifier: Classifier, rows: int, *, depth: int | None = None) -> None:
+        self.rows = rows
+        self.depth = depth or (1 if classifier.device.type == "cpu" else AHEAD)
+        self._classifier = classifier
+        self._composer = Composer(classifier, rows, buffers=self.depth)
+        self._free: SimpleQueue[Images] = SimpleQueue()
+        for buffer in self._composer.buffers:
+            self._free.put(buffer)
+        self._stream = _stream(classifier.device) if self.depth > 1 else None
+        self._scorer = ThreadPoolExecutor(1, "xaiserve-score") if self.depth > 1 else None
+
+    def begin(self, leaves: Sequence[Leaf]) -> "Future[Scored]":
+        """See `Lane.begin`; without depth the scores are there on return."""
+        composed = self._compose(leaves)
+        if self._scorer is not None:
+            return self._scorer.submit(self._score, *composed)
+        future: Future[Scored] = Future()
+        future.set_result(self._score(*composed))
+        return future
+
+    def close(self) -> None:
+        """End the thread that scores, if there is one."""
+        if self._scorer:
+            self._scorer.shutdown()
+
+    def _compose(self, leaves: Sequence[Leaf]) -> tuple[Images, int, float, "torch.Event | None"]:
+        started = perf_counter()
+        inputs, rows = self._free.get(), 0
+        try:
+            with torch.cuda.stream(self._stream):
+                for leaf in leaves:
+                    self._composer.compose(leaf, rows, inputs)
+                    rows += len(leaf)
+        except BaseException:
+            self._free.put(inputs)
+            raise
+        ready = None if self._stream is None else self._stream.record_event()
+        return inputs, rows, perf_counter() - started, ready
+
+    def _score(
+        self, inputs: Images, rows: int, composing: float, ready: "torch.Event | None"
+    ) -> Scored:
+        started = perf_counter()
+        try:
+            if ready is not None:
+                torch.cuda.current_stream(inputs.device).wait_event(ready)
+            scores = checked(self._classifier, inputs[:rows])
+        finally:
+            self._free.put(inputs)
+        return Scored(scores, composing + perf_counter() - started)
+
+
+def fault_of(name: str, error: BaseException) -> ClassifierFaultError:
+    """Say that the model ``name`` is at fault, whatever it raised."""
+    if isinstance(error, ClassifierFaultError):
+        return error
+    fault = ClassifierFaultError(f"model {name!r} raised {type(error).__name__}: {error}")
+    fault.__cause__ = error
+    return fault
+
+
+def _stream(device: torch.device) -> "torch.cuda.Stream | None":
+    if device.type != "cuda":
+        return None
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
