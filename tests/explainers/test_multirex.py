@@ -1,14 +1,11 @@
 """MultiReX on classifiers whose explanations are known, and against slow twins."""
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 import torch
 
 from xaiserve.errors import InvalidInputError, NoExplanationError
 from xaiserve.explainers.multirex import MultiRex, MultiRexExplanation, dice_matrix
-from xaiserve.explainers.multirex import responsibility as rsp
 from xaiserve.explainers.multirex.extraction import probe_radii, ranking
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.perturb.drive import run
@@ -158,15 +155,6 @@ def test_a_fill_with_the_label_but_too_little_confidence_is_not_released():
     assert all(one.confidence >= 0.9 * found.confidence for one in found.explanations)
 
 
-def test_a_map_of_many_iterations_keeps_the_order_of_its_smallest_values():
-    searches = rsp.start(Keys.root(0, "many"), 400, 4, 4)
-    for search in searches:
-        search.boxes, search.rewards = [(0, 1, 0, 1), (0, 1, 0, 2)], [6, 6]
-    found = rsp.merge(searches, 4, 4, multiplicative=True)
-    assert float(found[0, 0]) == 1
-    assert float(found[0, 0]) > float(found[0, 1]) > float(found[3, 3]) > 0
-
-
 def test_a_classifier_that_needs_every_pixel_has_a_flat_map_and_no_set():
     explainer = MultiRex(iterations=3, spotlights=3, budget=2)
     found = explained(toys.whole_classifier(IMAGE), explainer)
@@ -252,88 +240,6 @@ def test_a_threshold_rule_decides_what_keeps_the_label():
 
 
 # -- the parts ---------------------------------------------------------------------------------
-
-
-def test_children_partition_the_parent():
-    node = rsp.BoxNode(3, 20, 5, 17)
-    count = np.zeros((24, 24), dtype=int)
-    for child in node.split(Keys.root(0, "x")):
-        assert child.area > 0
-        count[child.r0 : child.r1, child.c0 : child.c1] += 1
-    expected = np.zeros_like(count)
-    expected[3:20, 5:17] = 1
-    assert (count == expected).all()
-
-
-def test_a_split_asks_for_14_distinct_visible_sets():
-    scene = toys.toy_image(24)
-    search = rsp.start(Keys.root(1, "x"), 1, 24, 24)[0]
-    search.prepare(min_area=10, max_depth=10)
-    query = rsp.mutants(rsp.Scene(scene, torch.zeros_like(scene)), [search])
-    shown = torch.empty(14, 24, 24)
-    query.weigh(shown)
-    assert len({row.numpy().tobytes() for row in shown}) == 14
-    assert not any(bool(row.all()) or not bool(row.any()) for row in shown)
-
-
-def slow_iteration(decides, keys, side, *, min_area=10, depth=10):  # noqa: C901 -- as written
-    """One iteration written from the method's section 3, one question at a time."""
-    score = np.zeros((side, side))
-    job = [("R", 0, (0, side, 0, side))]
-    while True:
-        last = None
-        for index, (path, level, (r0, r1, c0, c1)) in enumerate(job):
-            height, width = r1 - r0, c1 - c0
-            if height < 2 or width < 2 or height * width < min_area or level >= depth:
-                break
-            down, right = keys.child(path).below(height - 1, width - 1)
-            r, c = r0 + 1 + down, c0 + 1 + right
-            kids = [(r0, r, c0, c), (r0, r, c, c1), (r, r1, c0, c), (r, r1, c, c1)]
-            held = [box for j, (_, _, box) in enumerate(job) if j != index]
-            last = []
-            for size in (1, 2, 3):
-                for chosen in combinations(range(4), size):
-                    mask = np.zeros((side, side), dtype=bool)
-                    for a, b, d, e in held + [kids[k] for k in chosen]:
-                        mask[a:b, d:e] = True
-                    if decides(mask):
-                        for k in chosen:
-                            a, b, d, e = kids[k]
-                            score[a:b, d:e] += 1 / size
-                        active = [(f"{path}:{k}", level + 1, kids[k]) for k in chosen]
-                        last.append((int(mask.sum()), active))
-        if not last:
-            return score
-        job = min(last, key=lambda entry: entry[0])[1]
-
-
-def test_the_map_equals_a_slow_twin_written_from_the_method():
-    side = SIDE
-    patches = [box_mask(*patch).numpy() for patch in FAR[:2]]
-
-    def decides(mask):
-        return any((mask & patch).sum() >= 0.99 * patch.sum() for patch in patches)
-
-    found = explained(toys.any_classifier(IMAGE, FAR[:2]))
-    case = toys.toy_case(toys.any_classifier(IMAGE, FAR[:2]), IMAGE)
-    root = Keys.root(0, case.image_id)
-    product = np.ones((side, side))
-    for i in range(SMALL.iterations):
-        product *= 1 + slow_iteration(decides, root.child("split", i), side)
-    np.testing.assert_allclose(found.saliency.numpy(), product / product.max(), rtol=1e-6)
-
-
-def test_rasterising_equals_painting_box_by_box():
-    rng = np.random.default_rng(3)
-    boxes, rewards, painted = [], [], np.zeros((20, 30), dtype=int)
-    for _ in range(40):
-        r0, c0 = rng.integers(0, 19), rng.integers(0, 29)
-        r1, c1 = rng.integers(r0 + 1, 21), rng.integers(c0 + 1, 31)
-        reward = int(rng.integers(1, 7))
-        boxes.append((int(r0), int(r1), int(c0), int(c1)))
-        rewards.append(reward)
-        painted[r0:r1, c0:c1] += reward
-    assert (rsp.rasterise(boxes, rewards, 20, 30) == painted).all()
 
 
 def test_radii_are_the_published_ones():

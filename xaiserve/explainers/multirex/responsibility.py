@@ -1,204 +1,313 @@
-"""The responsibility map: independent random recursive splits, all iterations in lock-step.
+"""The responsibility map: independent random recursive searches, all of them in lock-step.
 
-One *iteration* splits the picture into four boxes at a random point, shows every non-empty proper
-subset of them (14 *mutants*), rewards the boxes of the mutants that keep the label, and goes on
-inside the smallest passing subset. Iterations are independent, so each round asks the questions of
-all of them at once.
+One search cuts the picture into four boxes at a random point, shows every non-empty proper subset
+of them (14 *mutants*), rewards the boxes of the mutants that keep the label, and goes on inside
+what passes. Searches are independent, so each round asks the questions of all of them at once.
 
-Section and step numbers refer to Chockler, Kelly, Kroening and Sun, arXiv 2411.08875, as its tool
-ReX 0.4.1 computes it (scoring ``share``, frontier ``rex``, queue ``area`` of length 1).
+After Chockler, Kelly, Kroening and Sun, arXiv 2411.08875, as its tool ReX 0.4.1 computes it. The
+parts: `boxes` (where to cut), `mutants` (what to ask), `scoring` (rewards), `frontier` (what is
+refined next), `merging` (the map).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from xaiserve.perturb.query import Boxes, Scene
+from xaiserve.explainers.multirex.boxes import BoxNode, Splitter, make_splitter
+from xaiserve.explainers.multirex.frontier import Areas, Frontier, Held, Tool
+from xaiserve.explainers.multirex.merging import Ledger, merged
+from xaiserve.explainers.multirex.mutants import MEMBERS, SUBSETS, Round, Split, Table
+from xaiserve.explainers.multirex.options import MultiRexOptions
+from xaiserve.explainers.multirex.scoring import CONFIDENCE, SHARES, UNIT, rewards_of
+from xaiserve.explainers.multirex.seen import SeenSets, Sightings
+from xaiserve.models.spec import Rule
+from xaiserve.perturb.case import Case
+from xaiserve.perturb.plan import Event, Goal, Progress, Verdicts, decide
+from xaiserve.perturb.query import Joined, Query, Scene
 from xaiserve.perturb.rng import Keys
-from xaiserve.types import Saliency
+from xaiserve.types import Saliency, Scores
 
-SUBSETS: Final = tuple(subset for size in (1, 2, 3) for subset in combinations(range(4), size))
-"""The 14 mutants of a split, in the order in which ties are broken."""
+SPLITS_PER_QUERY: Final = 128
+"""Splits asked at once: 1792 rows, so that a thousand searches do not hold a thousand answers."""
 
-_PAIRS: Final = [(m, child) for m, subset in enumerate(SUBSETS) for child in subset]
-_MUTANT: Final = np.array([m for m, _ in _PAIRS])
-_CHILD: Final = np.array([child for _, child in _PAIRS])
-
-UNIT: Final = 6
-"""Rewards are counted in sixths: 1, 1/2 and 1/3 are integers then, and sums exact in any order."""
-
-SPAN: Final = 80.0
-"""Largest ratio, as a logarithm, of two values of a map: float32 holds 87 without loss."""
-
-_REWARD: Final = np.zeros((len(SUBSETS), 4), dtype=np.int64)
-_REWARD[_MUTANT, _CHILD] = [UNIT // len(SUBSETS[m]) for m in _MUTANT]
+ROWS_PER_QUERY: Final = SPLITS_PER_QUERY * (len(SUBSETS) + 2)
+"""Most rows of one question."""
 
 
-@dataclass(frozen=True, slots=True)
-class BoxNode:
-    """A rectangle ``[r0, r1) x [c0, c1)`` and its place in one iteration's tree."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchStatistics:
+    """What the searches did.
 
-    r0: int
-    r1: int
-    c0: int
-    c1: int
-    path: str = "R"
-    depth: int = 0
+    Parameters
+    ----------
+    iterations_used
+        Searches that got at least one answer.
+    depth_max
+        Deepest level of a box that was part of a passing mutant.
+    passing, failing
+        Mutants by verdict.
+    mean_box_area
+        Mean over the searches of the mean area, in pixels, of the boxes on its deepest such level.
+    certificates
+        At frontier ``held``: per search, the pixels of its sufficient set after each round, the
+        whole picture first; never growing. Empty at frontier ``rex``.
+    """
+
+    iterations_used: int
+    depth_max: int
+    passing: int
+    failing: int
+    mean_box_area: float
+    certificates: tuple[tuple[int, ...], ...]
+
+
+class ResponsibilitySearch:
+    """Run searches of one picture and keep what they rewarded and saw.
+
+    Parameters
+    ----------
+    options
+        Of those, the ones of the map.
+    case
+        The target, its rule, and the size of the picture.
+    scenes
+        The picture over its fill: one for all searches, or one each (repeated if there are fewer).
+        The picture itself must keep the label; it need not be the case's.
+    keys
+        Where the cuts come from: a search's depend on ``keys`` and its number only.
+    confidence
+        The target's score for the whole image, of which ``confidence_filter`` is a share.
+    first, iterations
+        Numbers of the searches to run: ``iterations`` (those of the options when none) from
+        ``first`` on. Pieces run apart, their ledgers joined in order, give the map of the whole.
+    splitter
+        Where boxes are cut; drawn as the options say when none.
+
+    Attributes
+    ----------
+    seen
+        All passing mutants, and all 14 of every first split.
+    ledger
+        The rewards.
+    """
+
+    def __init__(
+        self,
+        options: MultiRexOptions,
+        case: Case,
+        scenes: Sequence[Scene],
+        keys: Keys,
+        *,
+        confidence: float,
+        first: int = 0,
+        iterations: int | None = None,
+        splitter: Splitter | None = None,
+    ) -> None:
+        self._options = options
+        self._goal = Goal(case.rule, case.target, options.confidence_filter * confidence)
+        self._scenes = scenes
+        cut = splitter or make_splitter(options, keys)
+        root = BoxNode(0, case.height, 0, case.width)
+        count = options.iterations if iterations is None else iterations
+        self._searches = {
+            number: _Search(number, root, cut, options) for number in range(first, first + count)
+        }
+        unit = UNIT * CONFIDENCE if options.weighted else UNIT
+        self.ledger = Ledger(case.height, case.width, unit)
+        self.seen = SeenSets()
+        self._passing = self._failing = 0
+
+    def run(self) -> Generator[Query | Event, Scores | None, None]:
+        """Advance all searches together until each has ended; one question per round, mostly."""
+        live = list(self._searches.values())
+        while live := [search for search in live if search.prepare()]:
+            yield Progress("responsibility", len(self._searches) - len(live), len(self._searches))
+            splits = [split for search in live for split in search.splits]
+            passes, areas = yield from self._try_all(splits)
+            at = 0
+            for search in live:
+                mine = slice(at, at + len(search.splits))
+                search.learn(passes[mine], areas[mine])
+                at = mine.stop
+
+    def saliency(self) -> Saliency:
+        """Merge what was rewarded so far, (h, w); all zero when nothing was."""
+        options = self._options
+        return merged(self.ledger, self._goal.target, options.merge, negative=options.negative)
+
+    def class_maps(self) -> dict[int, Saliency]:
+        """Merge the rewards of every other class that a mutant was given.
+
+        Kept with options ``class_maps`` and ``negative`` only; empty otherwise.
+        """
+        others = [label for label in self.ledger.labels() if label != self._goal.target]
+        return {label: merged(self.ledger, label, self._options.merge) for label in others}
 
     @property
-    def area(self) -> int:
-        return (self.r1 - self.r0) * (self.c1 - self.c0)
-
-    @property
-    def corners(self) -> tuple[int, int, int, int]:
-        return (self.r0, self.r1, self.c0, self.c1)
-
-    def splittable(self, *, min_area: int, max_depth: int) -> bool:
-        tall, wide = self.r1 - self.r0, self.c1 - self.c0
-        return min(tall, wide) > 1 and self.area >= min_area and self.depth < max_depth
-
-    def split(self, keys: Keys) -> tuple["BoxNode", "BoxNode", "BoxNode", "BoxNode"]:
-        """Cut at an inner row and an inner column, both uniform; no child is empty."""
-        down, right = keys.child(self.path).below(self.r1 - self.r0 - 1, self.c1 - self.c0 - 1)
-        r, c = self.r0 + 1 + down, self.c0 + 1 + right
-        return (
-            self._child(0, self.r0, r, self.c0, c),
-            self._child(1, self.r0, r, c, self.c1),
-            self._child(2, r, self.r1, self.c0, c),
-            self._child(3, r, self.r1, c, self.c1),
+    def statistics(self) -> SearchStatistics:
+        searches = list(self._searches.values())
+        areas = [search.mean_area() for search in searches]
+        certificates = [search.certificates() for search in searches]
+        return SearchStatistics(
+            iterations_used=sum(search.used > 0 for search in searches),
+            depth_max=max(search.depth for search in searches),
+            passing=self._passing,
+            failing=self._failing,
+            mean_box_area=sum(areas) / len(areas),
+            certificates=tuple(found for found in certificates if found),
         )
 
-    def _child(self, index: int, r0: int, r1: int, c0: int, c1: int) -> "BoxNode":
-        return BoxNode(r0, r1, c0, c1, f"{self.path}:{index}", self.depth + 1)
+    def _try_all(
+        self, splits: list[Split]
+    ) -> Generator[Query | Event, Scores | None, tuple[Table, Areas]]:
+        """Ask in as many questions as bound the memory of an answer."""
+        found: list[tuple[Table, Areas]] = []
+        for start in range(0, len(splits), SPLITS_PER_QUERY):
+            found.append((yield from self._try(splits[start : start + SPLITS_PER_QUERY])))  # noqa: PERF401 -- a comprehension cannot yield
+        passes, areas = zip(*found, strict=True)
+        return np.concatenate(passes), np.concatenate(areas)
+
+    def _try(
+        self, splits: list[Split]
+    ) -> Generator[Query | Event, Scores | None, tuple[Table, Areas]]:
+        """Ask for the mutants of ``splits``; note their rewards and what was seen."""
+        witness = self._options.scoring == "witness"
+        none = witness or self._options.frontier == "held"
+        tried = Round(splits, none=none, whole=witness)
+        verdicts = yield from decide(self._question(tried), self._goal)
+        passes = tried.table(verdicts.passes.numpy())
+        self._reward(tried, passes, verdicts)
+        self._note(tried, verdicts)
+        return passes, tried.areas
+
+    def _question(self, tried: Round) -> Query:
+        """Ask each search's rows over its own fill."""
+        whole = tried.query(self._scenes[0])
+        if len(self._scenes) == 1:
+            return whole
+        owner = tried.iteration[tried.split]
+        ends = [0, *(np.flatnonzero(np.diff(owner)) + 1).tolist(), len(owner)]
+        return Joined(
+            tuple(
+                replace(whole[start:stop], scene=self._scenes[owner[start] % len(self._scenes)])
+                for start, stop in pairwise(ends)
+            )
+        )
+
+    def _reward(self, tried: Round, passes: Table, verdicts: Verdicts) -> None:
+        options, goal = self._options, self._goal
+        decided = passes
+        if goal.floor > 0:
+            decided = tried.table(goal.rule.decides(verdicts.scores, goal.target).numpy())
+        weights = _weights(tried, verdicts) if options.weighted else None
+        rewards = rewards_of(options.scoring, decided, passes, weights)
+        if options.concentrate:
+            rewards = rewards * tried.depth[:, None]
+        owner = np.repeat(tried.iteration, 4)
+        target = np.full(len(owner), goal.target)
+        self.ledger.add(owner, target, tried.corners.reshape(-1, 4), rewards.ravel())
+        if options.class_maps or options.negative:
+            self._reward_others(tried, passes, decided, verdicts.scores)
+
+    def _reward_others(self, tried: Round, passes: Table, decided: Table, scores: Scores) -> None:
+        """Share among its boxes what a mutant that lost the label was given instead."""
+        options, mutant, split = self._options, tried.mutant, tried.split
+        some: NDArray[np.bool_] = np.logical_or.reduce(passes[:, : len(SUBSETS)], axis=1)
+        lost = some[split] & ~decided[split, mutant] & (mutant < len(SUBSETS))
+        row, label = _labels(scores.numpy(), np.flatnonzero(lost), self._goal.rule)
+        at, child = np.nonzero(MEMBERS[mutant[row]])
+        row, label = row[at], label[at]
+        rewards = SHARES[mutant[row], child]
+        if options.weighted:
+            rewards = rewards * _steps(scores.numpy()[row, label])
+        if options.concentrate:
+            rewards = rewards * tried.depth[split[row]]
+        boxes = tried.corners[split[row], child]
+        self.ledger.add(tried.iteration[split[row]], label, boxes, rewards)
+
+    def _note(self, tried: Round, verdicts: Verdicts) -> None:
+        passes = verdicts.passes.numpy()
+        passing = int(passes.sum())
+        self._passing += passing
+        self._failing += len(passes) - passing
+        kept = passes | (tried.depth[tried.split] == 1)
+        margins = self._goal.rule.log_margins(verdicts.scores, self._goal.target).numpy()
+        self.seen.add(
+            Sightings(
+                boxes=tried.boxes[kept[tried.row]].astype(np.int32),
+                count=np.bincount(tried.row, minlength=len(tried))[kept].astype(np.int32),
+                areas=tried.areas[tried.split, tried.mutant][kept].astype(np.int32),
+                margins=margins[kept],
+                passes=passes[kept],
+                roots=(tried.depth[tried.split] == 1)[kept],
+            )
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """One box of a job cut in four, the job's other boxes held visible."""
+class _Search:
+    """One search: its frontier, and what it has used."""
 
-    children: tuple[BoxNode, BoxNode, BoxNode, BoxNode]
-    held: tuple[BoxNode, ...]
+    def __init__(
+        self, number: int, root: BoxNode, splitter: Splitter, options: MultiRexOptions
+    ) -> None:
+        self._frontier: Frontier = (
+            Held(number, root, splitter)
+            if options.frontier == "held"
+            else Tool(number, root, splitter, options)
+        )
+        self._limit = options.search_limit
+        self._cut: dict[str, BoxNode] = {}
+        self._root = root
+        self.splits: list[Split] = []
+        self.used = 0
+        self.depth = 0
 
-    def visible(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """List the boxes (m, 4) of the 14 mutants, and the mutant each belongs to (m,)."""
-        children = np.array([child.corners for child in self.children])[_CHILD]
-        if not self.held:
-            return children, _MUTANT
-        mutants = np.repeat(np.arange(len(SUBSETS)), len(self.held))
-        held = np.tile([box.corners for box in self.held], (len(SUBSETS), 1))
-        return np.concatenate([children, held]), np.concatenate([_MUTANT, mutants])
-
-    def smallest(self, passing: NDArray[np.bool_]) -> tuple[BoxNode, ...]:
-        """Pick the passing mutant of smallest visible area, the first on ties; its active boxes."""
-        areas = [sum(self.children[child].area for child in subset) for subset in SUBSETS]
-        best = min(np.flatnonzero(passing), key=lambda mutant: areas[mutant])
-        return tuple(self.children[child] for child in SUBSETS[best])
-
-
-@dataclass(slots=True)
-class Iteration:
-    """One random recursive search and the rewards that it has given."""
-
-    keys: Keys
-    job: tuple[BoxNode, ...]
-    boxes: list[tuple[int, int, int, int]] = field(default_factory=list)
-    rewards: list[int] = field(default_factory=list)
-    splits: list[Split] = field(default_factory=list)
-
-    def prepare(self, *, min_area: int, max_depth: int) -> bool:
-        """Split the boxes of the job up to the first that cannot be; false when that is none."""
-        self.splits = []
-        for index, box in enumerate(self.job):
-            if not box.splittable(min_area=min_area, max_depth=max_depth):
-                break
-            held = self.job[:index] + self.job[index + 1 :]
-            self.splits.append(Split(box.split(self.keys), held))
+    def prepare(self) -> bool:
+        """List the splits of the next round; false when the search has ended."""
+        room = None if self._limit is None else self._limit - self.used
+        self.splits = [] if room is not None and room < 0 else self._frontier.splits(room)
         return bool(self.splits)
 
-    def learn(self, passes: NDArray[np.bool_]) -> bool:
-        """Take the verdicts (splits, 14) of a round; false when the search ends here.
+    def learn(self, passes: Table, areas: Areas) -> None:
+        """Take the verdicts of the round."""
+        self.used += len(SUBSETS) * len(self.splits)
+        for split, verdicts in zip(self.splits, passes[:, : len(SUBSETS)], strict=True):
+            self._cut[split.node.path] = split.node
+            if verdicts.any():
+                self.depth = max(self.depth, split.node.depth + 1)
+        self._frontier.learn(self.splits, passes, areas)
 
-        Only the passing mutants of the last split are refined, and the boxes that were held are
-        forgotten: that is the tool's frontier.
-        """
-        for split, passing in zip(self.splits, passes, strict=True):
-            for child, reward in zip(
-                split.children, passing.astype(np.int64) @ _REWARD, strict=True
-            ):
-                if reward:
-                    self.boxes.append(child.corners)
-                    self.rewards.append(int(reward))
-        if not passes[-1].any():
-            return False
-        self.job = self.splits[-1].smallest(passes[-1])
-        return True
+    def mean_area(self) -> float:
+        """Average the boxes on the deepest level that passed; the root's when none did."""
+        if self.depth == 0:
+            return float(self._root.area)
+        parents = [node.area for node in self._cut.values() if node.depth == self.depth - 1]
+        return sum(parents) / (4 * len(parents))
 
-
-def start(keys: Keys, iterations: int, height: int, width: int) -> list[Iteration]:
-    """Begin ``iterations`` searches on a picture of that size."""
-    root = BoxNode(0, height, 0, width)
-    return [Iteration(keys.child("split", i), (root,)) for i in range(iterations)]
+    def certificates(self) -> tuple[int, ...]:
+        return tuple(self._frontier.certificates) if isinstance(self._frontier, Held) else ()
 
 
-def mutants(scene: Scene, live: Sequence[Iteration]) -> Boxes:
-    """Ask for the 14 mutants of every split of every live iteration, in that order."""
-    splits = [split for iteration in live for split in iteration.splits]
-    shown = [split.visible() for split in splits]
-    boxes = np.concatenate([boxes for boxes, _ in shown])
-    rows = np.concatenate([rows + i * len(SUBSETS) for i, (_, rows) in enumerate(shown)])
-    order = np.argsort(rows, kind="stable")
-    return Boxes(
-        scene,
-        torch.from_numpy(boxes[order].astype(np.int64)),
-        torch.from_numpy(rows[order].astype(np.int64)),
-        rows=len(splits) * len(SUBSETS),
-    )
+def _weights(tried: Round, verdicts: Verdicts) -> NDArray[np.int64]:
+    """Put the confidences into a table (s, 14)."""
+    found = np.zeros(tried.asked.shape, dtype=np.int64)
+    found[tried.split, tried.mutant] = _steps(verdicts.confidence.numpy())
+    return found[:, : len(SUBSETS)]
 
 
-def deal(passes: torch.Tensor, live: Sequence[Iteration]) -> list[Iteration]:
-    """Hand each live iteration its verdicts; return those that go on."""
-    verdicts = passes.numpy().reshape(-1, len(SUBSETS))
-    ends = np.cumsum([len(iteration.splits) for iteration in live])
-    shares = np.split(verdicts, ends[:-1])
-    return [
-        iteration for iteration, share in zip(live, shares, strict=True) if iteration.learn(share)
-    ]
+def _steps(confidence: NDArray[np.float32]) -> NDArray[np.int64]:
+    return np.rint(confidence.astype(np.float64) * CONFIDENCE).astype(np.int64)
 
 
-def merge(
-    iterations: Sequence[Iteration], height: int, width: int, *, multiplicative: bool
-) -> Saliency:
-    """Merge the rewards S_i of all iterations into one map (h, w), largest value 1.
-
-    Multiplicative: M = prod_i (1 + S_i) / max, summed as logarithms in float64; a root of it when
-    it spans more than ``exp(SPAN)``, so that the order of small values survives in float32.
-    Additive: M = sum_i S_i / max. All zero when no iteration rewarded anything.
-    """
-    total = np.zeros((height, width))
-    for iteration in iterations:
-        rewards = rasterise(iteration.boxes, iteration.rewards, height, width) / UNIT
-        total += np.log1p(rewards) if multiplicative else rewards
-    if not total.any():
-        return torch.zeros(height, width)
-    below = total - total.max()
-    scale = SPAN / max(SPAN, -float(below.min()))
-    merged = np.exp(below * scale) if multiplicative else total / total.max()
-    return torch.from_numpy(merged.astype(np.float32))
-
-
-def rasterise(
-    boxes: Sequence[tuple[int, int, int, int]], rewards: Sequence[int], height: int, width: int
-) -> NDArray[np.int64]:
-    """Add ``rewards`` over their boxes, (h, w): corner differences, then two running sums."""
-    corners = np.zeros((height + 1, width + 1), dtype=np.int64)
-    if boxes:
-        r0, r1, c0, c1 = np.array(boxes).T
-        for rows, columns, sign in ((r0, c0, 1), (r0, c1, -1), (r1, c0, -1), (r1, c1, 1)):
-            np.add.at(corners, (rows, columns), sign * np.asarray(rewards))
-    summed: NDArray[np.int64] = corners.cumsum(axis=0).cumsum(axis=1)[:height, :width]
-    return summed
+def _labels(
+    scores: NDArray[np.float32], rows: NDArray[np.int64], rule: Rule
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """List (row, class) for the classes that ``rows`` are given: the top one, or all decided."""
+    if not rule.thresholds:
+        return rows, scores[rows].argmax(axis=1)
+    at, label = np.nonzero(scores[rows] >= np.array(rule.thresholds, np.float32))
+    return rows[at], label

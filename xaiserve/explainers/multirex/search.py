@@ -1,19 +1,19 @@
 """The search as a whole: one plan from the image to the family of sets."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from xaiserve.errors import NoExplanationError
-from xaiserve.explainers.multirex import responsibility
 from xaiserve.explainers.multirex.extraction import WIDE, Asking, Extraction, probe_radii
 from xaiserve.explainers.multirex.family import select_family
 from xaiserve.explainers.multirex.options import MultiRexOptions
+from xaiserve.explainers.multirex.responsibility import ROWS_PER_QUERY, ResponsibilitySearch
 from xaiserve.explainers.multirex.results import MultiRexExplanation, SufficientSet, empty_set
 from xaiserve.perturb.case import Case
-from xaiserve.perturb.plan import Event, Goal, Progress, QueryPlan, Stop, Verdicts, decide, gather
+from xaiserve.perturb.plan import Event, Goal, QueryPlan, Stop, Verdicts, decide, gather
 from xaiserve.perturb.query import Query, Ranked, Scene
 from xaiserve.perturb.rng import Keys
 from xaiserve.types import Saliency, Scores
@@ -36,7 +36,7 @@ class MultiRex(MultiRexOptions):
         here; a thousand are assumed.
         """
         images = (self.spotlights + 8) * case.height * case.width * 8
-        rows = max(self.iterations * 3 * len(responsibility.SUBSETS), self.spotlights * WIDE)
+        rows = max(min(self.iterations * 42, ROWS_PER_QUERY), self.spotlights * WIDE)
         return images + rows * 2 * 4 * 1000
 
     def plan(self, case: Case, keys: Keys) -> QueryPlan[MultiRexExplanation]:
@@ -54,36 +54,18 @@ class MultiRex(MultiRexOptions):
         goal = Goal(case.rule, case.target, self.tau * confidence)
         trivial = bool(goal.judge(blank.scores).passes[0])
         found: dict[int, SufficientSet] = {}
-        searches = responsibility.start(keys, self.iterations, case.height, case.width)
+        search = ResponsibilitySearch(self, case, [scene], keys, confidence=confidence)
         saliency = torch.zeros(case.height, case.width)
         if trivial:
             found[0] = empty_set((case.height, case.width), blank, goal)
         else:
             try:
-                yield from self._search(scene, Goal(case.rule, case.target), searches)
-                saliency = self._merged(searches, case)
+                yield from search.run()
+                saliency = search.saliency()
                 yield from self._extract(Extraction(scene, goal, saliency, self.chunk), keys, found)
             except Stop:
-                saliency = self._merged(searches, case)
+                saliency = search.saliency()
         return self._conclude(case, saliency, confidence, found, trivial=trivial)
-
-    def _search(
-        self, scene: Scene, goal: Goal, searches: Sequence[responsibility.Iteration]
-    ) -> Generator[Query | Event, Scores | None, None]:
-        """Advance all iterations together until each has ended."""
-        live = list(searches)
-        while live := [search for search in live if self._prepare(search)]:
-            yield Progress("responsibility", len(searches) - len(live), len(searches))
-            verdicts = yield from decide(responsibility.mutants(scene, live), goal)
-            live = responsibility.deal(verdicts.passes, live)
-
-    def _prepare(self, search: responsibility.Iteration) -> bool:
-        return search.prepare(min_area=self.min_box_area, max_depth=self.tree_depth)
-
-    def _merged(self, searches: Sequence[responsibility.Iteration], case: Case) -> Saliency:
-        return responsibility.merge(
-            searches, case.height, case.width, multiplicative=self.merge == "multiplicative"
-        )
 
     def _extract(
         self, extraction: Extraction, keys: Keys, found: dict[int, SufficientSet]
