@@ -1,5 +1,7 @@
 """MultiReX on classifiers whose explanations are known, and against slow twins."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
