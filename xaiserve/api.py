@@ -43,6 +43,7 @@ def load_case(
     name: str = "",
     limits: PictureLimits | None = None,
     value_range: tuple[float, float] | None = None,
+    context: str | Path | bytes | None = None,
 ) -> Case:
     """Read a picture and prepare it for ``model``.
 
@@ -59,21 +60,29 @@ def load_case(
     value_range
         The values of a 16-bit or float grey picture that become 0 and 1; its type's range when
         none.
+    context
+        A second picture, prepared like the first, for methods that hide pixels behind one.
 
     Raises
     ------
     InvalidInputError
-        The picture cannot be read or is over a limit, or the target is no class of the model.
+        A picture cannot be read or is over a limit, or the target is no class of the model.
     """
-    data = source if isinstance(source, bytes) else _read(Path(source))
-    picture = decode(data, limits=limits or PictureLimits(), value_range=value_range)
+    limits = limits or PictureLimits()
+    picture = decode(_bytes(source), limits=limits, value_range=value_range)
     image, frame = prepare(picture, model.spec)
+    behind = None
+    if context is not None:
+        second = decode(_bytes(context), limits=limits, value_range=value_range)
+        behind, _ = prepare(second, model.spec)
     index = _top_class(image, model) if target is None else model.spec.class_index(target)
     return Case(
         image_id=picture.sha256,
         image=image,
         target=index,
         neutral=model.spec.neutral,
+        unit=model.spec.unit,
+        context=behind,
         rule=model.spec.rule,
         frame=frame,
         name=name or ("" if isinstance(source, bytes) else Path(source).name),
@@ -81,7 +90,10 @@ def load_case(
     )
 
 
-def _read(path: Path) -> bytes:
+def _bytes(source: str | Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    path = Path(source)
     try:
         return path.read_bytes()
     except OSError as error:

@@ -60,6 +60,16 @@ def test_sufficient_sets_hold_evidence_of_the_cell_that_decides(
     assert all(bool((rle_to_mask(one["mask"]) & truth).any()) for one in found)
 
 
+def test_hidden_pixels_show_the_context(model_folder: Path, photos: Path) -> None:
+    arguments = (photos / "001.png", "--json", *QUICK, "--set", "baseline=context")
+    refused = explain(model_folder, *arguments)
+    assert refused.exit_code != 0
+    assert "baseline context needs a context picture" in refused.stderr
+    dark = explain(model_folder, *arguments, "--context", photos / "000.png")
+    (document,) = json.loads(dark.stdout)
+    assert document["target"]["label"] == "light"
+
+
 def test_json_is_all_that_stdout_holds(model_folder: Path, photos: Path) -> None:
     documents = json.loads(occluded(model_folder, photos, "--json").stdout)
     assert [document["name"] for document in documents] == [

@@ -27,6 +27,11 @@ from xaiserve.cli.options import SEED, Pair, Range, Seconds, each_once, model_op
     help="Masks, maps and overlays: of what the model saw, or of the original pixels.",
 )
 @click.option("--range", "value_range", type=Range(), help="Grey values that become 0 and 1.")
+@click.option(
+    "--context",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A picture that hidden pixels show, for methods that are told to (baseline=context).",
+)
 @click.option("--max-inputs", type=click.IntRange(min=1), help="Model inputs per photo.")
 @click.option("--max-seconds", type=Seconds(), help="Seconds per photo.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where files go.")

@@ -39,6 +39,8 @@ class Wish:
         The pixels of masks and maps, and what overlays are drawn on.
     value_range
         Grey values that become 0 and 1; the file type's range when none.
+    context
+        A picture that hidden pixels show, for methods that are told to.
     max_inputs, max_seconds
         Limits per photo.
     out
@@ -56,6 +58,7 @@ class Wish:
     seed: int = 0
     frame: FrameName = "model"
     value_range: tuple[float, float] | None = None
+    context: Path | None = None
     max_inputs: int | None = None
     max_seconds: float | None = None
     out: Path | None = None
@@ -116,7 +119,11 @@ def _read(path: Path, wish: Wish, engine: Engine, target: int | None) -> Result:
     """Read and prepare a photo; one model input finds its scores, and so its top class."""
     try:
         case = load_case(
-            path, engine.classifier, 0 if target is None else target, value_range=wish.value_range
+            path,
+            engine.classifier,
+            0 if target is None else target,
+            value_range=wish.value_range,
+            context=wish.context,
         )
         plan = scores_plan(case.image)
         scores = engine.submit(plan, about=f"scores of {path}", interactive=True).result()

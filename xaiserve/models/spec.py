@@ -163,6 +163,12 @@ class ModelSpec:
         low, high = self.value_range
         return ((torch.tensor(self.mean) - low) / (high - low)).view(-1, 1, 1)
 
+    @property
+    def unit(self) -> Colour:
+        """What model-input value 1 adds to `neutral` (c, 1, 1), in image units; above 0."""
+        low, high = self.value_range
+        return (torch.tensor(self.std) / (high - low)).view(-1, 1, 1)
+
     def _per_channel(self, numbers: Sequence[float], like: torch.Tensor) -> torch.Tensor:
         return torch.tensor(numbers, dtype=like.dtype, device=like.device).view(-1, 1, 1)
 

@@ -21,12 +21,16 @@ class Case:
         Class index to explain.
     neutral
         (c, 1, 1): the colour, in image units, whose model-input value is 0.
+    unit
+        (c, 1, 1): what model-input value 1 adds to ``neutral``, in image units.
     rule
         The classifier's decision rule: what "keeps the label" means.
     frame
         Where ``image`` lies in the original picture; none for an image made at the model's size.
     name
         A label for people (file name, or the id a manifest gives); enters no seed.
+    context
+        A picture like ``image`` to hide pixels behind, for methods that are told to use one.
     notes
         What was done to the file on the way in (first frame taken, range scaled, ...).
     """
@@ -35,8 +39,10 @@ class Case:
     image: Image
     target: int
     neutral: Colour
+    unit: Colour
     rule: Rule = field(default_factory=Rule)
     frame: Frame | None = None
+    context: Image | None = None
     name: str = ""
     notes: tuple[str, ...] = ()
 

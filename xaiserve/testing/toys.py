@@ -180,6 +180,7 @@ def toy_case(
         image=image,
         target=target,
         neutral=classifier.spec.neutral,
+        unit=classifier.spec.unit,
         rule=classifier.spec.rule,
         name=name,
     )
