@@ -1,18 +1,18 @@
 """Explain prepared images with ReX 0.4.1 (package ``rex-xai``), in the tool's own environment.
 
-``python rex_run.py request.json rows.jsonl`` appends one JSON line per image; images that have a
-line already are skipped. The request is the JSON form of `Request`. The steps are those of the
-tool's own ``_explanation`` with its defaults: 20 iterations, mask value 0, 10 spotlights.
+``python rex_run.py MODEL.onnx THREADS`` reads requests, one JSON form of `Request` per line, and
+answers each with one line. The steps are those of the tool's own ``_explanation`` with its
+defaults: 20 iterations, mask value 0, 10 spotlights.
 """
 
 import json
 import sys
 import time
 from collections import Counter
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -37,29 +37,23 @@ Row = dict[str, Any]  # Any: JSON
 
 @dataclass(frozen=True)
 class Request:
-    """What to run.
+    """One image to explain.
 
     Parameters
     ----------
-    onnx
-        The classifier's file.
-    images
-        Key of each image, and the ``.npy`` file of its model input, (c, h, w) float32.
-    threads
-        Threads of onnxruntime and of torch.
+    image
+        ``.npy`` file of the model input, (c, h, w) float32.
     batch
         The tool's ``batch_size``.
     seed
         The tool's ``seed``; it seeds iteration i with seed + i.
     masks
-        Folder for the sets found, one ``KEY.npz`` each; none keeps figures only.
+        ``.npz`` file for the sets found; none keeps figures only.
     """
 
-    onnx: str
-    images: dict[str, str]
-    threads: int
+    image: str
     batch: int
-    seed: int
+    seed: int = 0
     masks: str | None = None
 
 
@@ -152,20 +146,30 @@ def explain(image: NDArray[np.float32], args: CausalArgs, meter: Meter) -> tuple
 
 def about_sets(found: Metered) -> Row:
     """Measure the sets that are not empty, and the families that the tool chooses among them."""
-    indices = [i for i, mask in enumerate(found.explanations) if bool(mask.any())]
-    planes = [found.explanations[i][0].numpy() for i in indices]
+    indices = found_places(found)
+    shown = planes(found)
     families = {}
     for overlap in OVERLAPS:
         clauses = found.separate_by(overlap)
         families[str(overlap)] = [indices.index(i) for i in clauses[0]] if clauses else []
     return {
-        "area_px": [int(plane.sum()) for plane in planes],
+        "area_px": [int(plane.sum()) for plane in shown],
         "set_confidence": [round(float(found.explanation_confidences[i]), 6) for i in indices],
-        "components": [int(label(plane)[1]) for plane in planes],
+        "components": [int(label(plane)[1]) for plane in shown],
         "keeps_label_alone": [keeps_label(found, i) for i in indices],
         "families": families,
-        "dice": [round(dice(a, b), 6) for a, b in combinations(planes, 2)],
+        "dice": [round(dice(a, b), 6) for a, b in combinations(shown, 2)],
     }
+
+
+def found_places(found: Metered) -> list[int]:
+    """List the sets that were found; a spotlight that found none left an empty one."""
+    return [i for i, mask in enumerate(found.explanations) if bool(mask.any())]
+
+
+def planes(found: Metered) -> list[NDArray[np.bool_]]:
+    """Take one channel (h, w) of each set found; the others are equal."""
+    return [found.explanations[i][0].numpy() for i in found_places(found)]
 
 
 def keeps_label(found: Metered, index: int) -> bool:
@@ -180,38 +184,28 @@ def dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     return float(2 * (first & second).sum() / (first.sum() + second.sum()))
 
 
-def row(key: str, image: NDArray[np.float32], request: Request, predict: Any) -> Row:
-    """Explain one image; a crash of the tool is a result and is recorded as one."""
+def answer(request: Request, predict: Any) -> Row:
+    """Explain one image; a crash of the tool is a result and is told as one."""
     meter = Meter(predict)
+    image = np.load(request.image)
     try:
         found, measured = explain(image, settings(request), meter)
     except Exception as error:  # noqa: BLE001 -- whatever the tool raises
-        return {"key": key, "error": f"{type(error).__name__}: {error}", **totals(meter)}
+        return {"error": f"{type(error).__name__}: {error}", "inputs": dict(meter.inputs)}
     if request.masks:
-        sets = np.stack([mask[0].numpy() for mask in found.explanations])
-        np.savez_compressed(Path(request.masks) / f"{key.replace('/', '-')}.npz", sets=sets)
-    return {"key": key, **measured, **about_sets(found)}
-
-
-def totals(meter: Meter) -> Row:
-    """Say what a search had cost when it failed."""
-    return {"inputs": dict(meter.inputs), "calls": dict(meter.calls)}
+        np.savez_compressed(request.masks, sets=np.stack(planes(found)))
+    return {**measured, **about_sets(found)}
 
 
 def main() -> None:
-    """Explain every image of the request that has no line yet."""
-    request = Request(**json.loads(Path(sys.argv[1]).read_text()))
-    rows = Path(sys.argv[2])
-    lines = rows.read_text().splitlines() if rows.is_file() else []
-    done = {json.loads(line)["key"] for line in lines}
-    torch.set_num_threads(request.threads)
-    predict, _ = runner(request.onnx, request.threads)
-    for key, file in request.images.items():
-        if key in done:
-            continue
-        measured = row(key, np.load(file), request, predict)
-        with rows.open("a") as out:
-            out.write(json.dumps({**measured, "batch": request.batch, "seed": request.seed}) + "\n")
+    """Answer requests until there are no more; what the tool prints goes to the error stream."""
+    threads = int(sys.argv[2])
+    torch.set_num_threads(threads)
+    predict, _ = runner(sys.argv[1], threads)
+    with redirect_stdout(sys.stderr):
+        for line in sys.stdin:
+            told = json.dumps(answer(Request(**json.loads(line)), predict))
+            print(told, file=sys.__stdout__, flush=True)
 
 
 if __name__ == "__main__":
