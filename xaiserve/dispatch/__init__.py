@@ -1,0 +1,1 @@
+"""Plans answered by classifiers in other processes: one image on many workers."""
