@@ -8,19 +8,18 @@ import torch
 
 from xaiserve.errors import NoExplanationError
 from xaiserve.explainers.multirex.baselines import check_case, make_scenes
-from xaiserve.explainers.multirex.extraction import WIDE, Asking, Extraction, probe_radii
+from xaiserve.explainers.multirex.extraction import Asking, Extraction
 from xaiserve.explainers.multirex.family import select_family
 from xaiserve.explainers.multirex.options import MultiRexOptions
 from xaiserve.explainers.multirex.responsibility import ROWS_PER_QUERY, ResponsibilitySearch
 from xaiserve.explainers.multirex.results import MultiRexExplanation, SufficientSet, empty_set
+from xaiserve.explainers.multirex.spotlights import extractions
+from xaiserve.explainers.multirex.walks import WIDE
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.plan import Event, Goal, QueryPlan, Stop, Verdicts, decide, gather
 from xaiserve.perturb.query import Query, Ranked, Scene
 from xaiserve.perturb.rng import Keys
 from xaiserve.types import Saliency, Scores
-
-REFERENCE_SIDE = 224
-"""The picture side, in pixels, at which the published radii are meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +66,7 @@ class MultiRex(MultiRexOptions):
             try:
                 yield from search.run()
                 saliency = search.saliency()
-                yield from self._extract(Extraction(scene, goal, saliency, self.chunk), keys, found)
+                yield from self._extract(Extraction(scene, goal, saliency, self), keys, found)
             except Stop:
                 saliency = search.saliency()
         return self._conclude(case, saliency, confidence, found, trivial=trivial)
@@ -76,15 +75,7 @@ class MultiRex(MultiRexOptions):
         self, extraction: Extraction, keys: Keys, found: dict[int, SufficientSet]
     ) -> Generator[Query | Event, Scores | None, None]:
         """Walk the whole ranking and every spotlight's, together; note each set in ``found``."""
-        height, width = extraction.saliency.shape
-        scale = min(height, width) / REFERENCE_SIDE if self.scale_radii else 1.0
-        radii = probe_radii(self.spotlight_radius * scale, self.spotlight_eta, self.no_expansions)
-        walks: list[Asking] = [
-            extraction.spotlight(keys.child("spotlight", index), radii, self.budget)
-            for index in range(1, self.spotlights)
-        ]
-        if bool(extraction.saliency.any()):
-            walks.insert(0, extraction.whole())
+        walks = extractions(extraction, keys)
         yield from gather([_noting(found, i, walk) for i, walk in enumerate(walks)])
 
     def _conclude(
