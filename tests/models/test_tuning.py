@@ -1,4 +1,7 @@
-from xaiserve.models.tuning import best_rows, measure, tuned_rows
+import pytest
+import torch
+
+from xaiserve.models.tuning import best_rows, measure, prepared, tuned_rows
 
 
 class Machine:
@@ -57,3 +60,19 @@ def test_a_key_is_measured_once_per_process() -> None:
     assert tuned_rows(key, asked.append, budget_s=0.0) == 1
     assert tuned_rows(key, asked.append, budget_s=0.0) == 1
     assert asked == [1]
+
+
+def crowded(rows: int) -> None:
+    if rows > 8:
+        raise torch.OutOfMemoryError
+
+
+def test_sizes_beyond_the_devices_memory_are_left_out() -> None:
+    assert prepared(crowded, (1, 4, 8, 16, 32)) == (1, 4, 8)
+    assert prepared(crowded, (1, 4)) == (1, 4)
+    assert tuned_rows(object(), crowded, budget_s=0.01, prepare=True) <= 8
+
+
+def test_no_memory_for_one_row_is_an_error() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        prepared(crowded, (16, 32))

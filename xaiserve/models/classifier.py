@@ -31,15 +31,17 @@ class Classifier(Protocol):
         """The batch size at which this model scores most rows per second on its device."""
         ...
 
-    def score_inputs(self, inputs: Images) -> Scores:
+    def score_inputs(self, inputs: Images, *, exact: bool = False) -> Scores:
         """Score *normalised* pictures on `device`, (n, c, h, w) -> (n, k) float32 on the CPU.
 
-        Keeps no reference to ``inputs``; callers reuse the buffer.
+        Keeps no reference to ``inputs``; callers reuse the buffer. With ``exact`` it computes in
+        float32 even where it otherwise computes in fewer bits (`models.precision`): for sets that
+        are about to be released, and decisions that a hair's breadth could turn.
         """
         ...
 
     def scores(self, images: Images) -> Scores:
-        """Score pictures in image units, (n, c, h, w) in [0, 1] -> (n, k) float32 on the CPU."""
+        """Score pictures in image units, (n, c, h, w) in [0, 1] -> (n, k) float32, exactly."""
         ...
 
     def gradients(self) -> "DifferentiableClassifier":

@@ -3,23 +3,26 @@
 On two cores, MobileNetV2 of ``transformers`` scored 32 images/s in eager torch, 70 in channels-last
 layout, 61 compiled by ``torch.compile`` (after 70 s of compiling), 79 traced and frozen, and 245
 exported to onnxruntime (after 6 s, once: the export is kept). Hence the order: onnxruntime, then
-channels-last, then eager as it came; the first that works and agrees with eager on the probe.
+channels-last, then eager as it came; the first that works and agrees with eager on the probe. On a
+GPU CUDA graphs take onnxruntime's place.
 """
 
 import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from xaiserve.errors import ClassifierFaultError, InvalidInputError
+from xaiserve.models.cuda_graphs import GraphRunner, cuda_recorder
 from xaiserve.models.export_cache import ExportCache
 from xaiserve.models.loaded import OUTPUT_TOLERANCE, Runner, check_outputs, difference, probe
 from xaiserve.models.onnx_classifier import onnx_runner
+from xaiserve.models.precision import DTYPES, Precision, agreement
 from xaiserve.models.spec import ModelSpec
 from xaiserve.models.torch_classifier import Network, TorchRunner
 
@@ -89,6 +92,38 @@ class FastPath:
         _lay_out(self.network, torch.contiguous_format)
         return eager, (*notes, "runs in eager torch")
 
+    def reduce(self, exact: Runner, precision: Precision) -> tuple[Runner | None, tuple[str, ...]]:
+        """Make a runner of fewer bits beside the chosen one, if the network bears it.
+
+        Parameters
+        ----------
+        exact
+            What `choose` chose.
+        precision
+            Other than ``fp32``.
+
+        Returns
+        -------
+        tuple[Runner | None, tuple[str, ...]]
+            The runner, none if too many decisions change or it cannot run; and a note of why.
+        """
+        runner = self._reduced(exact, precision)
+        try:
+            found = agreement(self.spec, runner, exact)
+        except ClassifierFaultError as error:
+            return None, (f"not in {precision}: {error}; searches in fp32",)
+        if not found.bearable:
+            return None, (f"not in {precision}: {found}; searches in fp32",)
+        return runner, (f"searches in {precision}, releases in fp32: {found}",)
+
+    def _reduced(self, exact: Runner, precision: Precision) -> Runner:
+        if isinstance(exact, GraphRunner):
+            eager = replace(exact.runner, dtype=DTYPES[precision])
+            return GraphRunner(runner=eager, record=cuda_recorder(eager), sizes=exact.sizes)
+        if isinstance(exact, TorchRunner):
+            return replace(exact, dtype=DTYPES[precision])
+        return TorchRunner(network=self.network, device=self.device, dtype=DTYPES[precision])
+
     @property
     def _key(self) -> str:
         return f"{self.digest}-{torch.__version__}-{_RECIPE}"
@@ -99,6 +134,8 @@ class FastPath:
             if kept is not None:
                 yield "onnxruntime (kept export)", lambda: self._opened(kept)
             yield "onnxruntime (exported now)", lambda: self._exported(module, notes)
+        if self.device.type == "cuda":
+            yield "CUDA graphs", lambda: self._recorded(module)
         yield "channels-last eager torch", lambda: self._channels_last(module)
 
     def _opened(self, export: bytes) -> Runner:
@@ -112,7 +149,11 @@ class FastPath:
             notes.append(f"the export is not kept: {error}")
         return self._opened(export)
 
-    def _channels_last(self, module: torch.nn.Module) -> Runner:
+    def _recorded(self, module: torch.nn.Module) -> Runner:
+        eager = self._channels_last(module)
+        return GraphRunner(runner=eager, record=cuda_recorder(eager))
+
+    def _channels_last(self, module: torch.nn.Module) -> TorchRunner:
         layout = torch.channels_last
         _lay_out(module, layout)
         return TorchRunner(network=module, device=self.device, layout=layout)

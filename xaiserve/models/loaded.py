@@ -62,6 +62,8 @@ class LoadedClassifier:
         See `Classifier`.
     runner
         Computes the raw outputs.
+    exact_runner
+        Computes them in float32 where ``runner`` has fewer bits; none where it has not.
     differentiable
         Makes the same model with gradients, or raises `InvalidInputError`; called at most once
         with success.
@@ -76,6 +78,7 @@ class LoadedClassifier:
     digest: str
     runner: Runner
     differentiable: Callable[[], DifferentiableClassifier]
+    exact_runner: Runner | None = None
     stated_rows: int | None = None
     notes: tuple[str, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -95,20 +98,22 @@ class LoadedClassifier:
             key,
             lambda rows: self.score_inputs(torch.zeros(rows, *shape, device=self.device)),
             sizes=CPU_SIZES if self.device.type == "cpu" else GPU_SIZES,
+            prepare=self.device.type != "cpu",
         )
 
-    def score_inputs(self, inputs: Images) -> Scores:
+    def score_inputs(self, inputs: Images, *, exact: bool = False) -> Scores:
         """See `Classifier.score_inputs`; the scores are a fresh tensor."""
         if not len(inputs):
             return torch.empty(0, self.spec.classes)
+        runner = (self.exact_runner or self.runner) if exact else self.runner
         # Out of inference mode, so that callers get a tensor that autograd and they may write to.
-        return self.spec.probabilities(self.runner.outputs(inputs).clone()).cpu()
+        return _fetched(self.spec.probabilities(runner.outputs(inputs).clone()))
 
     def scores(self, images: Images) -> Scores:
         """See `Classifier.scores`; scored `batch_rows` at a time."""
         return torch.cat(
             [
-                self.score_inputs(self.spec.normalise(chunk.to(self.device)))
+                self.score_inputs(self.spec.normalise(chunk.to(self.device)), exact=True)
                 for chunk in torch.split(images, self.batch_rows)
             ]
         )
@@ -121,6 +126,18 @@ class LoadedClassifier:
     @cached_property
     def _gradients(self) -> DifferentiableClassifier:
         return self.differentiable()
+
+
+def _fetched(scores: Tensor) -> Scores:
+    """Bring scores to the CPU: one copy into page-locked memory, one wait, without spinning."""
+    if scores.device.type != "cuda":
+        return scores.cpu()
+    host = torch.empty(scores.shape, pin_memory=True)
+    host.copy_(scores, non_blocking=True)
+    done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    done.record(torch.cuda.current_stream(scores.device))
+    done.synchronize()
+    return host
 
 
 def probe(spec: ModelSpec) -> Images:

@@ -4,6 +4,7 @@ Of several formats in one folder, scores come from ONNX, else safetensors, else 
 from safetensors, else .pt2. The notes of the classifier say what was chosen.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,7 @@ from xaiserve.models.loaded import (
     probe,
 )
 from xaiserve.models.onnx_classifier import onnx_runner
+from xaiserve.models.precision import Precision, checked_precision
 from xaiserve.models.sources import (
     Format,
     ModelFiles,
@@ -51,6 +53,7 @@ class _Wishes:
     trust_code: bool
     batch_rows: int | None
     threads: int
+    precision: Precision
     overrides: Mapping[str, object]
     cache: ExportCache
 
@@ -64,6 +67,7 @@ def load_classifier(
     trust_code: bool = False,
     batch_rows: int | None = None,
     threads: int | None = None,
+    precision: Precision = "fp32",
     overrides: Mapping[str, object] | None = None,
     cache_folder: Path | None = None,
 ) -> LoadedClassifier:
@@ -86,7 +90,12 @@ def load_classifier(
         The batch size to use; none measures the fastest on first use.
     threads
         Threads on the CPU; none takes torch's number. Torch has one pool per process, so a number
-        given for a model that runs in torch changes it for the process.
+        given for a model that runs in torch changes it for the process. Several workers on one
+        machine want the cores divided among them.
+    precision
+        What searches are scored in; see `models.precision`. Other than ``fp32`` needs a model that
+        runs in torch, and a GPU to pay. Where too many decisions change it stays float32, and a
+        note says so.
     overrides
         Keys of ``xaiserve.json`` that replace or complete what the model's files state.
     cache_folder
@@ -112,13 +121,15 @@ def load_classifier(
         trust_code=trust_code,
         batch_rows=batch_rows,
         threads=threads or torch.get_num_threads(),
+        precision=checked_precision(precision),
         overrides=overrides or {},
         cache=ExportCache(cache_folder or default_cache_folder()),
     )
     if is_factory(source):
         return _from_factory(str(source), wishes)
     found = find_model(fetch_from_hub(str(source)) if is_hub_id(source) else source)
-    return _from_files(found, choose_format(found, wishes.device, file_format), wishes)
+    kind = choose_format(found, wishes.device, file_format, wishes.precision)
+    return _from_files(found, kind, wishes)
 
 
 def default_name(source: str | Path) -> str:
@@ -129,13 +140,19 @@ def default_name(source: str | Path) -> str:
     return path.resolve().name if path.is_dir() else path.stem
 
 
-def choose_format(found: ModelFiles, device: torch.device, wished: Format | None) -> Format:
+def choose_format(
+    found: ModelFiles,
+    device: torch.device,
+    wished: Format | None,
+    precision: Precision = "fp32",
+) -> Format:
     """Choose the format that scores.
 
     Raises
     ------
     InvalidInputError
-        The wished format is not there, or nothing there can be loaded on that device.
+        The wished format is not there, or nothing there can be loaded on that device, or in that
+        precision.
     """
     kind = wished or found.named
     if kind is not None and kind not in found.weights:
@@ -146,11 +163,14 @@ def choose_format(found: ModelFiles, device: torch.device, wished: Format | None
     if not candidates or (kind == "safetensors" and not found.names_architecture):
         raise _bare_state_dict(found)
     for candidate in candidates:
-        if candidate != "onnx" or device.type == "cpu":
+        if candidate != "onnx" or (device.type == "cpu" and precision == "fp32"):
             return candidate
+    word, only, got = (
+        ("precision", "fp32", precision) if device.type == "cpu" else ("device", "cpu", str(device))
+    )
     raise InvalidInputError(
-        f"device must be cpu for the ONNX file of {found.folder}, got {str(device)!r}; "
-        "safetensors and .pt2 models run on other devices"
+        f"{word} must be {only} for the ONNX file of {found.folder}, got {got!r}; "
+        f"safetensors and .pt2 models run in other {word}s"
     )
 
 
@@ -209,7 +229,7 @@ def _from_factory(source: str, wishes: _Wishes) -> LoadedClassifier:
 def _from_network(
     network: Network, spec: ModelSpec, digest: str, what: str, wishes: _Wishes
 ) -> LoadedClassifier:
-    runner, notes = FastPath(
+    path = FastPath(
         network=network,
         spec=spec,
         what=what,
@@ -217,18 +237,29 @@ def _from_network(
         device=wishes.device,
         threads=wishes.threads,
         cache=wishes.cache,
-    ).choose()
-    if isinstance(runner, TorchRunner) and wishes.device.type == "cpu":
+    )
+    exact, notes = path.choose()
+    reduced: Runner | None = None
+    if wishes.precision != "fp32":
+        reduced, more = path.reduce(exact, wishes.precision)
+        notes += more
+    if wishes.device.type == "cpu" and isinstance(reduced or exact, TorchRunner):
         torch.set_num_threads(wishes.threads)
     return LoadedClassifier(
         name=wishes.name,
         spec=spec,
-        digest=digest,
-        runner=runner,
+        digest=digest if reduced is None else _digest_in(digest, wishes.precision),
+        runner=reduced or exact,
+        exact_runner=exact,
         differentiable=partial(_own_gradients, network, spec, wishes.device, what),
         stated_rows=wishes.batch_rows,
         notes=(f"scores from {Path(what).name}", *notes),
     )
+
+
+def _digest_in(digest: str, precision: Precision) -> str:
+    """Tell the model in fewer bits from itself: results are kept by digest."""
+    return hashlib.sha256(f"{digest} {precision}".encode()).hexdigest()
 
 
 def _own_gradients(

@@ -17,7 +17,7 @@ Network = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TorchRunner:
-    """Runs a network in eager torch, in float32, without a graph.
+    """Runs a network in eager torch, without a graph for gradients.
 
     Parameters
     ----------
@@ -27,11 +27,14 @@ class TorchRunner:
         Where it computes.
     layout
         Memory layout of the inputs; the network's weights have the same.
+    dtype
+        What products and convolutions are computed in (autocast); weights stay as they are.
     """
 
     network: Network
     device: torch.device
     layout: torch.memory_format = torch.contiguous_format
+    dtype: torch.dtype = torch.float32
 
     @property
     def threads(self) -> int:
@@ -42,18 +45,28 @@ class TorchRunner:
         return None
 
     def outputs(self, inputs: Images) -> Tensor:
-        """Compute raw outputs (n, k).
+        """Compute raw outputs (n, k), float32.
 
         Raises
         ------
         ClassifierFaultError
             The network raised.
+        OutOfMemoryError
+            Of torch: the batch is too large for the device.
         """
-        with torch.inference_mode(), _full_precision(self.device):
+        with torch.inference_mode(), _full_precision(self.device), self._computing():
             try:
-                return self.network(inputs.contiguous(memory_format=self.layout))
+                return self.network(inputs.contiguous(memory_format=self.layout)).float()
+            except torch.OutOfMemoryError:
+                raise
             except Exception as error:
                 raise ClassifierFaultError(f"the network raised {_summary(error)}") from error
+
+    def _computing(self) -> AbstractContextManager[None]:
+        if self.dtype is torch.float32:
+            return nullcontext()
+        # Its cache of converted weights dies with the context, and a CUDA graph would outlive it.
+        return torch.autocast(self.device.type, self.dtype, cache_enabled=False)
 
 
 def _full_precision(device: torch.device) -> AbstractContextManager[None]:

@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
+import torch
+
 CPU_SIZES: Final = (1, 4, 8, 16, 32)
-GPU_SIZES: Final = (1, 16, 32, 64, 128, 256)
+GPU_SIZES: Final = (1, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Few sizes, so that the budget pays for several passes. One row comes first: it warms up, and says
 what a larger batch of a slow model would cost."""
 
@@ -28,6 +30,7 @@ def tuned_rows(
     *,
     sizes: Sequence[int] = CPU_SIZES,
     budget_s: float = BUDGET_S,
+    prepare: bool = False,
 ) -> int:
     """Measure once per process and ``key``, and remember.
 
@@ -41,12 +44,34 @@ def tuned_rows(
         Batch sizes to measure, ascending, the first being 1.
     budget_s
         What the measurement may take; the smallest batch is measured in any case.
+    prepare
+        Score each size once before the clock starts: where the first time takes a recording, or
+        may be too large for the device's memory.
     """
     # Held while measuring: two measurements at once would measure each other.
     with _lock:
         if key not in _memo:
-            _memo[key] = best_rows(measure(score, sizes=sizes, budget_s=budget_s))
+            fit = prepared(score, sizes) if prepare else sizes
+            _memo[key] = best_rows(measure(score, sizes=fit, budget_s=budget_s))
         return _memo[key]
+
+
+def prepared(score: Callable[[int], object], sizes: Sequence[int]) -> Sequence[int]:
+    """Score each size once, ascending, and return those for which the device has the memory.
+
+    Raises
+    ------
+    OutOfMemoryError
+        Of torch: it has none even for the smallest.
+    """
+    for place, size in enumerate(sizes):
+        try:
+            score(size)
+        except torch.OutOfMemoryError:
+            if place == 0:
+                raise
+            return sizes[:place]
+    return sizes
 
 
 def measure(

@@ -52,19 +52,19 @@ def _answer_leaf(leaf: Leaf, classifier: Classifier, composer: Composer) -> list
     for start in range(0, len(leaf), width):
         chunk = leaf[start : start + width]
         composer.compose(chunk, 0)
-        found.append(checked(classifier, composer.inputs[: len(chunk)]))
+        found.append(checked(classifier, composer.inputs[: len(chunk)], exact=leaf.alone))
     return found
 
 
-def checked(classifier: Classifier, inputs: torch.Tensor) -> Scores:
-    """Score model inputs and refuse an answer that is no answer.
+def checked(classifier: Classifier, inputs: torch.Tensor, *, exact: bool) -> Scores:
+    """Score model inputs and refuse an answer that is no answer; see `Classifier.score_inputs`.
 
     Raises
     ------
     ClassifierFaultError
         The classifier returned another shape than (n, k), or a value that is not finite.
     """
-    scores = classifier.score_inputs(inputs)
+    scores = classifier.score_inputs(inputs, exact=exact)
     expected = (len(inputs), classifier.spec.classes)
     if tuple(scores.shape) != expected:
         raise ClassifierFaultError(

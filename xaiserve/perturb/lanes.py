@@ -99,10 +99,11 @@ class LocalLane:
     def begin(self, leaves: Sequence[Leaf]) -> "Future[Scored]":
         """See `Lane.begin`; without depth the scores are there on return."""
         composed = self._compose(leaves)
+        exact = any(leaf.alone for leaf in leaves)
         if self._scorer is not None:
-            return self._scorer.submit(self._score, *composed)
+            return self._scorer.submit(self._score, *composed, exact=exact)
         future: Future[Scored] = Future()
-        future.set_result(self._score(*composed))
+        future.set_result(self._score(*composed, exact=exact))
         return future
 
     def close(self) -> None:
@@ -125,13 +126,19 @@ class LocalLane:
         return inputs, rows, perf_counter() - started, ready
 
     def _score(
-        self, inputs: Images, rows: int, composing: float, ready: "torch.Event | None"
+        self,
+        inputs: Images,
+        rows: int,
+        composing: float,
+        ready: "torch.Event | None",
+        *,
+        exact: bool,
     ) -> Scored:
         started = perf_counter()
         try:
             if ready is not None:
                 torch.cuda.current_stream(inputs.device).wait_event(ready)
-            scores = checked(self._classifier, inputs[:rows])
+            scores = checked(self._classifier, inputs[:rows], exact=exact)
         finally:
             self._free.put(inputs)
         return Scored(scores, composing + perf_counter() - started)

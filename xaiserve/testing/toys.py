@@ -105,7 +105,7 @@ class ToyClassifier:
     def batch_rows(self) -> int:
         return self._batch_rows
 
-    def score_inputs(self, inputs: Images) -> Scores:
+    def score_inputs(self, inputs: Images, *, exact: bool = False) -> Scores:  # noqa: ARG002
         self.rows += len(inputs)
         self.calls += 1
         with torch.no_grad():
