@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -47,6 +49,29 @@ def test_a_threshold_margin_is_the_distance_to_the_threshold() -> None:
     rule = Rule(thresholds=(0.5, 0.5))
     assert rule.margins(scores, 0).tolist() == [0.0, -0.25]
     assert rule.decides(scores, 0).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("target", [0, 1, 2])
+def test_a_log_margin_is_the_lead_of_the_logit(target: int) -> None:
+    logits = torch.tensor([[0.5, -2.0, 3.0], [9.0, 1.0, -4.0], [0.0, 0.0, 0.0]])
+    others = [index for index in range(3) if index != target]
+    expected = logits[:, target] - logits[:, others].amax(dim=1)
+    found = Rule().log_margins(logits.softmax(dim=1), target)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_threshold_log_margin_is_the_distance_of_the_logits() -> None:
+    logits = torch.tensor([[-3.0, 1.0], [2.0, 0.0]])
+    rule = Rule(thresholds=(0.5, 0.75))
+    found = rule.log_margins(logits.sigmoid(), 1)
+    torch.testing.assert_close(found, logits[:, 1] - math.log(3), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", [Rule(), Rule(thresholds=(0.5, 0.5)), Rule(thresholds=(0.0, 1.0))])
+def test_log_margins_are_finite_for_certain_scores(rule: Rule) -> None:
+    scores = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    assert bool(torch.isfinite(rule.log_margins(scores, 1)).all())
+    assert bool(rule.log_margins(scores, 1)[0] < 0)
 
 
 @pytest.mark.parametrize("target", ["KITE", "1", 1])

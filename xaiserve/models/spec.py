@@ -1,6 +1,5 @@
 """`ModelSpec`: all that must be known about a classifier besides its weights."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -36,9 +35,7 @@ class Rule:
         own = scores[:, target]
         if self.thresholds:
             return own - self.thresholds[target]
-        others = scores.clone()
-        others[:, target] = -math.inf
-        return own - others.amax(dim=1)
+        return own - _best_other(scores, target)
 
     def log_margins(self, scores: Scores, target: int) -> Margins:
         """Say the same on a scale that does not flatten towards 0 and 1, (n, k) -> (n,).
@@ -50,16 +47,21 @@ class Rule:
         own = scores[:, target]
         if self.thresholds:
             return _logit(own) - _logit(torch.tensor(self.thresholds[target], dtype=own.dtype))
-        others = scores.clone()
-        others[:, target] = -math.inf
         low = torch.finfo(own.dtype).tiny
-        return own.clamp(min=low).log() - others.amax(dim=1).clamp(min=low).log()
+        return own.clamp(min=low).log() - _best_other(scores, target).clamp(min=low).log()
 
     def decides(self, scores: Scores, target: int) -> torch.Tensor:
         """Say per row whether ``target`` is decided; ties of two classes go to the lower index."""
         if self.thresholds:
             return scores[:, target] >= self.thresholds[target]
         return scores.argmax(dim=1) == target
+
+
+def _best_other(scores: Scores, target: int) -> Margins:
+    """Find the best score but the target's, without a copy of the scores."""
+    sides = (scores[:, :target], scores[:, target + 1 :])
+    best = [side.amax(dim=1) for side in sides if side.shape[1]]
+    return best[0] if len(best) == 1 else torch.maximum(*best)
 
 
 def _logit(score: torch.Tensor) -> torch.Tensor:
