@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float32
 from scipy import ndimage
+from torch import Tensor
 
 from xaiserve.explainers.base import Explanation
 from xaiserve.perturb.plan import Goal, Verdicts
@@ -84,6 +86,111 @@ def count_components(mask: Region) -> int:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ContrastiveSet:
+    """Pixels that alone keep the label and without which the rest loses it.
+
+    Parameters
+    ----------
+    found
+        False when the search met none; then ``mask`` is empty and nothing below is known.
+    mask
+        (h, w) True inside.
+    area_px, area_fraction
+        Size in pixels and as a share of the picture.
+    confidence
+        The target's score with only these pixels visible.
+    rest_class, rest_confidence
+        What is decided for the rest of the picture without them, and with which score.
+    ranked_px
+        Length of the ranking's prefix at which the walk first succeeded; 0 for a union.
+    members
+        The explanations, by index, whose union it is; empty for a prefix of the ranking.
+    """
+
+    found: bool
+    mask: Region
+    area_px: int
+    area_fraction: float
+    confidence: float | None = None
+    rest_class: int | None = None
+    rest_confidence: float | None = None
+    ranked_px: int = 0
+    members: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CompleteSet:
+    """A contrastive set with what it lacks to the whole image's confidence.
+
+    Parameters
+    ----------
+    found
+        False when there is no contrastive set to begin with; then the masks are empty.
+    mask
+        (h, w) True inside, the adjustment included.
+    adjustment
+        (h, w) The pixels that were added, from the bottom of the ranking; may be empty.
+    area_px, area_fraction
+        Size of ``mask`` in pixels and as a share of the picture.
+    confidence
+        The target's score with only ``mask`` visible.
+    adjustment_class, adjustment_confidence
+        What is decided for the adjustment alone, and with which score; none when it is empty.
+    """
+
+    found: bool
+    mask: Region
+    adjustment: Region
+    area_px: int
+    area_fraction: float
+    confidence: float | None = None
+    adjustment_class: int | None = None
+    adjustment_confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Curves:
+    """The target's score as the ranking's pixels come (insertion) and go (deletion).
+
+    Parameters
+    ----------
+    step_px
+        Pixels from point to point; the first point is one step from the start.
+    insertion, deletion
+        (n,) Scores with the first 1, 2, ..., n steps visible, and hidden.
+    insertion_auc, deletion_auc
+        Area by Simpson's rule over (whole image's confidence x pixels); may exceed 1.
+    insertion_mean, deletion_mean
+        Mean of the scores.
+    """
+
+    step_px: int
+    insertion: Float32[Tensor, " n"]
+    deletion: Float32[Tensor, " n"]
+    insertion_auc: float
+    deletion_auc: float
+    insertion_mean: float
+    deletion_mean: float
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Extras:
+    """What the options ask for besides the sets, noted as it is found so that a stop keeps it.
+
+    Parameters
+    ----------
+    robustness
+        Of each explanation, in order; empty until all are known.
+    """
+
+    contrastive: ContrastiveSet | None = None
+    complete: CompleteSet | None = None
+    contrastive_union: ContrastiveSet | None = None
+    curves: Curves | None = None
+    robustness: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class MultiRexExplanation(Explanation):
     """A responsibility map and the sufficient sets found beside it.
 
@@ -103,6 +210,11 @@ class MultiRexExplanation(Explanation):
         No iteration found a passing mutant, so that nothing could be ranked.
     trivial
         The bare fill is sufficient already: so may every set be, and nothing was searched.
+    concentration_bits
+        Kullback-Leibler divergence of a uniform map from this one; none where it is infinite, that
+        is where the map has a value of 0 or less.
+    contrastive, complete, contrastive_union, curves
+        What the options asked for besides; none when not asked, or not reached before a stop.
     """
 
     confidence: float
@@ -111,6 +223,11 @@ class MultiRexExplanation(Explanation):
     exact: bool
     flat_map: bool
     trivial: bool
+    concentration_bits: float | None = None
+    contrastive: ContrastiveSet | None = None
+    complete: CompleteSet | None = None
+    contrastive_union: ContrastiveSet | None = None
+    curves: Curves | None = None
 
 
 def empty_set(shape: tuple[int, int], blank: Verdicts, goal: Goal) -> SufficientSet:
