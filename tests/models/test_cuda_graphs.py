@@ -104,7 +104,7 @@ def test_a_network_that_looks_at_its_values_cannot_be_recorded(cuda: torch.devic
 
     eager = TorchRunner(network=looking, device=cuda)
     runner = GraphRunner(runner=eager, record=cuda_recorder(eager), sizes=(1,))
-    with pytest.raises(ClassifierFaultError, match="the network (raised|cannot be recorded)"):
+    with pytest.raises(ClassifierFaultError, match=r"the network (raised|cannot be recorded)"):
         runner.outputs(rows(1).to(cuda))
 
 

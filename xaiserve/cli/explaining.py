@@ -29,7 +29,7 @@ class Wish:
 
     Parameters
     ----------
-    source, file_format, device, trust_code
+    source, file_format, device, precision, trust_code
         The model; see `xaiserve.models.loading.load_classifier`.
     options
         Parameters of the method, as texts.
@@ -51,6 +51,7 @@ class Wish:
     source: str
     file_format: Literal["onnx", "safetensors", "pt2"] | None = None
     device: str = "cpu"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     trust_code: bool = False
     method: str = "multirex"
     options: Mapping[str, str]

@@ -75,6 +75,15 @@ class Range(click.ParamType[tuple[float, float]]):
         return low, high
 
 
+precision_option: Final = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Searches on a GPU in fewer bits; what is released is scored in fp32.",
+)
+
+
 def model_options(function: F) -> F:
     """Add what says which model is loaded, and how."""
     options = (
@@ -92,6 +101,7 @@ def model_options(function: F) -> F:
             help="Which file of a folder with several; ONNX first by default.",
         ),
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
+        precision_option,
         click.option(
             "--trust-code",
             is_flag=True,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from xaiserve.cli.options import SEED
+from xaiserve.cli.options import SEED, precision_option
 from xaiserve.errors import InvalidInputError
 
 if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
@@ -43,6 +43,7 @@ _HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 @click.option("--format", "model_format", help="onnx, safetensors or pt2, if there are several.")
 @click.option("--trust-code", is_flag=True, help="Allow models whose loading runs code.")
 @click.option("--device", default="cpu", show_default=True, help="Where the model scores.")
+@precision_option
 @click.option("--tolerance-px", type=float, help="Pointing game: the disc's radius [15].")
 @click.option("--tasks-per-part", type=int, help="Explanations per published file.")
 @click.option("--workers", type=int, help="Processes with a model each [as the CPUs allow].")
@@ -235,6 +236,7 @@ def arguments(config: "JobConfig", crew: dict[str, Any], images: str) -> list[st
         "--max-inputs": config.max_inputs,
         "--format": config.model_format,
         "--device": config.device,
+        "--precision": config.precision,
         "--tolerance-px": getattr(config, "tolerance_px", None),
         "--tasks-per-part": config.tasks_per_part,
         **{f"--{name}": value for name, value in crew.items()},

@@ -39,6 +39,7 @@ def run(wish: Wish, *, as_json: bool) -> int:
         source,
         name=name,
         device=wish.device,
+        precision=wish.precision,
         file_format=wish.file_format,
         trust_code=wish.trust_code,
     )

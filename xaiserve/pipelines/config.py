@@ -36,7 +36,7 @@ class JobConfig:
         Only the first so many images.
     max_inputs
         Model inputs that one explanation may cost.
-    model_format, trust_code, device
+    model_format, trust_code, device, precision
         As `load_classifier` takes them.
     tasks_per_part
         Explanations per published file, 1 to 1000: what is lost when a worker dies. Chosen by the
@@ -57,6 +57,7 @@ class JobConfig:
     model_format: str | None = None
     trust_code: bool = False
     device: str = "cpu"
+    precision: str = "fp32"
     tasks_per_part: int | None = None
 
     def __post_init__(self) -> None:

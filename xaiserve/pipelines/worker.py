@@ -10,6 +10,7 @@ from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.classifier import Classifier
 from xaiserve.models.frame import Frame
 from xaiserve.models.loading import load_classifier
+from xaiserve.models.precision import checked_precision
 from xaiserve.models.sources import Format
 from xaiserve.perturb.engine import Engine
 from xaiserve.pipelines.config import JobConfig
@@ -110,6 +111,7 @@ def load_model(config: JobConfig, *, threads: int | None = None) -> Classifier:
     return load_classifier(
         config.model_source,
         device=config.device,
+        precision=checked_precision(config.precision),
         name=config.model,
         file_format=cast("Format | None", config.model_format),
         trust_code=config.trust_code,

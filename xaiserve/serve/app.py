@@ -41,6 +41,7 @@ class ClassifierReplica:
             model.source,
             name=name,
             device=model.device,
+            precision=model.precision,
             file_format=model.file_format,
             trust_code=model.trust_code,
             batch_rows=model.batch_rows,

@@ -47,6 +47,7 @@ def _load(name: str, model: ModelSettings) -> None:
         model.source,
         name=name,
         file_format=model.file_format,
+        precision=model.precision,
         trust_code=model.trust_code,
         batch_rows=1,
         overrides=model.overrides,

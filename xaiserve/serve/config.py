@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from xaiserve.errors import InvalidInputError
+from xaiserve.models.precision import Precision
 from xaiserve.models.sources import Format
 from xaiserve.storage.pictures import PictureLimits
 
@@ -37,6 +38,9 @@ class ModelSettings(_Settings):
 
     file_format: Format | None = None
     device: str = "cpu"
+    precision: Precision = "fp32"
+    """What searches are scored in; see `models.precision`."""
+
     trust_code: bool = False
     batch_rows: Annotated[int, Field(ge=1)] | None = None
     overrides: dict[str, Any] = {}  # Any: JSON
