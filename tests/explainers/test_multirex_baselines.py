@@ -8,6 +8,8 @@ import torch
 from xaiserve.errors import InvalidInputError
 from xaiserve.explainers.multirex import MultiRex
 from xaiserve.explainers.multirex.baselines import check_case, make_scenes
+from xaiserve.explainers.registry import make_explainer
+from xaiserve.perturb.drive import run
 from xaiserve.perturb.rng import Keys
 from xaiserve.testing import toys
 
@@ -116,3 +118,26 @@ def test_what_is_hidden_for_good_shows_the_fill_in_the_picture_too(baseline):
 def test_what_does_not_fit_is_refused_by_name(options, sentence):
     with pytest.raises(InvalidInputError, match=sentence):
         check_case(MultiRex(**options), CASE)
+
+
+def test_a_plan_refuses_before_it_asks():
+    classifier = toys.constant_classifier(IMAGE, spec=SPEC)
+    with pytest.raises(InvalidInputError, match="baseline_values must be one number"):
+        run(MultiRex(baseline_values=(0.0, 0.0)).plan(CASE, KEYS), classifier)
+    assert classifier.rows == 0
+
+
+@pytest.mark.parametrize("baseline", ["min", "mean", "blur", "context", "random", "linear"])
+def test_sets_are_sufficient_over_the_stated_fill(baseline):
+    image = toys.toy_image(24)
+    classifier = toys.patch_classifier(image, (4, 12, 8, 16))
+    context = toys.toy_image(24, seed=7)
+    case = replace(toys.toy_case(classifier, image), context=context)
+    options = {"iterations": 4, "chunk": 8, "baseline": baseline}
+    explainer = make_explainer("multirex", {key: str(value) for key, value in options.items()})
+    found = run(explainer.plan(case, KEYS), classifier)
+    fill = make_scenes(explainer, case, KEYS).extraction.fill
+    assert found.explanations
+    for one in found.explanations:
+        shown = torch.where(one.mask, image, fill)
+        assert int(classifier.scores(shown[None])[0].argmax()) == case.target

@@ -1,16 +1,19 @@
-"""The responsibility map against slow twins and known answers; each part by itself."""
+"""The responsibility search as a whole, against a slow twin and on known classifiers."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
+import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xaiserve.explainers.multirex import MultiRex
-from xaiserve.explainers.multirex.boxes import BoxNode, make_splitter
-from xaiserve.explainers.multirex.merging import Ledger, merged, rasterise
-from xaiserve.explainers.multirex.mutants import Round, Split
+from xaiserve.explainers.multirex.boxes import make_splitter
 from xaiserve.explainers.multirex.responsibility import ResponsibilitySearch
-from xaiserve.perturb.drive import run
+from xaiserve.perturb.compose import Composer
+from xaiserve.perturb.drive import answer, run
+from xaiserve.perturb.plan import Progress, Stop
 from xaiserve.perturb.query import Scene
 from xaiserve.perturb.rng import Keys
 from xaiserve.testing import toys
@@ -21,16 +24,17 @@ FAR = [(2, 7, 2, 7), (2, 7, 17, 22), (17, 22, 2, 7), (17, 22, 17, 22)]
 KEYS = Keys.root(0, "searched")
 
 
-def searched(classifier, *, image=IMAGE, splitter=None, keys=KEYS, scenes=None, **options):
+def searched(classifier, *, splitter=None, keys=KEYS, scenes=None, first=0, **options):
     """Run the searches and return them."""
-    case = toys.toy_case(classifier, image)
-    scenes = scenes or [Scene(image, case.neutral.expand_as(image).clone())]
+    case = toys.toy_case(classifier, IMAGE)
+    scenes = scenes or [Scene(IMAGE, case.neutral.expand_as(IMAGE).clone())]
     search = ResponsibilitySearch(
         MultiRex(**{"iterations": 8} | options),
         case,
         scenes,
         keys,
-        confidence=float(classifier.scores(image[None])[0, case.target]),
+        confidence=float(classifier.scores(IMAGE[None])[0, case.target]),
+        first=first,
         splitter=splitter,
     )
 
@@ -52,28 +56,6 @@ def seen_mask(one, side=SIDE):
     for r0, r1, c0, c1 in one.boxes:
         mask[r0:r1, c0:c1] = True
     return mask
-
-
-def test_children_partition_the_parent():
-    node = BoxNode(3, 20, 5, 17)
-    cut = make_splitter(MultiRex(), KEYS)(0, node)
-    count = np.zeros((24, 24), dtype=int)
-    for index in range(4):
-        child = node.child(index, *cut)
-        assert child.area > 0
-        count[child.r0 : child.r1, child.c0 : child.c1] += 1
-    expected = np.zeros_like(count)
-    expected[3:20, 5:17] = 1
-    assert (count == expected).all()
-
-
-def test_a_split_asks_for_14_distinct_visible_sets():
-    tried = Round([Split(0, BoxNode(0, 24, 0, 24), (9, 13))], none=True, whole=True)
-    query = tried.query(Scene(IMAGE, torch.zeros_like(IMAGE)))
-    shown = torch.empty(len(query), 24, 24)
-    query.weigh(shown)
-    assert len({row.numpy().tobytes() for row in shown}) == 14
-    assert not any(bool(row.all()) or not bool(row.any()) for row in shown)
 
 
 def slow_iteration(decides, keys, side, *, min_area=10, depth=10):  # noqa: C901 -- as written
@@ -120,28 +102,300 @@ def test_the_map_equals_a_slow_twin_written_from_the_method():
     np.testing.assert_allclose(found.numpy(), product / product.max(), rtol=1e-6)
 
 
-def test_a_map_of_many_iterations_keeps_the_order_of_its_smallest_values():
-    ledger = Ledger(4, 4, unit=1)
-    for number in range(400):
-        ledger.add(
-            np.full(2, number),
-            np.zeros(2, dtype=int),
-            np.array([(0, 1, 0, 1), (0, 1, 0, 2)]),
-            np.array([1, 1]),
-        )
-    found = merged(ledger, 0, "multiplicative")
-    assert float(found[0, 0]) == 1
-    assert float(found[0, 0]) > float(found[0, 1]) > float(found[3, 3]) > 0
+def test_equal_keys_search_alike_and_the_splitter_has_the_last_word():
+    classifier = toys.any_classifier(IMAGE, FAR[:2])
+    cuts = make_splitter(MultiRex(), KEYS)
+    recorded = searched(classifier, keys=Keys.root(9, "other"), splitter=cuts)
+    assert torch.equal(recorded.saliency(), searched(classifier).saliency())
 
 
-def test_rasterising_equals_painting_box_by_box():
-    rng = np.random.default_rng(3)
-    boxes, rewards, painted = [], [], np.zeros((20, 30), dtype=int)
-    for _ in range(40):
-        r0, c0 = rng.integers(0, 19), rng.integers(0, 29)
-        r1, c1 = rng.integers(r0 + 1, 21), rng.integers(c0 + 1, 31)
-        reward = int(rng.integers(1, 7))
-        boxes.append((r0, r1, c0, c1))
-        rewards.append(reward)
-        painted[r0:r1, c0:c1] += reward
-    assert (rasterise(np.array(boxes), np.array(rewards), 20, 30) == painted).all()
+def test_an_empty_child_is_asked_and_paints_nothing():
+    def edge(_number, node):
+        return (node.r0, node.c0 + 12) if node.depth == 0 else None
+
+    search = searched(toys.patch_classifier(IMAGE, FAR[0]), splitter=edge, iterations=1)
+    half = np.zeros((SIDE, SIDE), dtype=bool)
+    half[:, :12] = True
+    found = search.saliency().numpy()
+    assert (found[half] == 1).all()
+    assert (found[~half] < 1).all()
+
+
+def test_the_splits_of_a_round_are_asked_in_pieces_of_bounded_size():
+    classifier = toys.any_classifier(IMAGE, FAR[:2])
+    case = toys.toy_case(classifier, IMAGE)
+    scene = Scene(IMAGE, case.neutral.expand_as(IMAGE).clone())
+    options = MultiRex(iterations=300, tree_depth=1)
+    search = ResponsibilitySearch(options, case, [scene], KEYS, confidence=0.9)
+    sizes = []
+
+    def plan():
+        answer = None
+        running = search.run()
+        while True:
+            try:
+                turn = running.send(answer)
+            except StopIteration:
+                return
+            sizes.append(0 if isinstance(turn, Progress) else len(turn))
+            answer = yield turn
+
+    run(plan(), classifier)
+    assert sizes == [0, 1792, 1792, 616]
+    assert search.statistics.iterations_used == 300
+
+
+def test_pieces_run_apart_join_to_the_map_of_the_whole():
+    classifier = toys.any_classifier(IMAGE, FAR)
+    whole = searched(classifier, iterations=9)
+    parts = [searched(classifier, first=at, iterations=3) for at in (0, 3, 6)]
+    for part in parts[1:]:
+        parts[0].ledger.extend(part.ledger)
+    assert torch.equal(parts[0].saliency(), whole.saliency())
+    assert sum(len(part.seen) for part in parts) == len(whole.seen)
+
+
+def test_a_stopped_search_keeps_what_it_has():
+    classifier = toys.any_classifier(IMAGE, FAR)
+    case = toys.toy_case(classifier, IMAGE)
+    scene = Scene(IMAGE, case.neutral.expand_as(IMAGE).clone())
+    search = ResponsibilitySearch(MultiRex(iterations=6), case, [scene], KEYS, confidence=0.9)
+    assert not bool(search.saliency().any())
+    running = search.run()
+    next(running)
+    query = next(running)
+    running.send(answer(query, classifier, Composer(classifier, 64)))
+    next(running)
+    with pytest.raises(Stop):
+        running.throw(Stop("seconds"))
+    assert float(search.saliency().max()) == 1
+    assert len(search.seen) == 6 * 14
+
+
+# -- what was seen -----------------------------------------------------------------------------
+
+
+def test_seen_are_all_passing_mutants_and_both_kinds_of_every_first_split():
+    classifier = toys.any_classifier(IMAGE, FAR[:2])
+    search = searched(classifier)
+    masks = [torch.from_numpy(seen_mask(one)) for one in search.seen]
+    shown = torch.stack([torch.where(mask, IMAGE, torch.zeros_like(IMAGE)) for mask in masks])
+    passes = classifier.scores(shown).argmax(dim=1) == 1
+    assert passes.tolist() == [one.passes for one in search.seen]
+    assert [int(mask.sum()) for mask in masks] == [one.area for one in search.seen]
+    assert all((one.margin > 0) == one.passes for one in search.seen)
+    roots = [one for one in search.seen if one.root]
+    assert len(roots) == 8 * 14
+    assert all(one.passes or one.root for one in search.seen)
+    assert sum(one.passes for one in search.seen) == search.statistics.passing
+    for at in range(0, len(roots), 14):
+        for place in range(7):
+            halves = [seen_mask(roots[at + place]), seen_mask(roots[at + 13 - place])]
+            assert (halves[0] ^ halves[1]).all()
+
+
+# -- frontiers ---------------------------------------------------------------------------------
+
+CORNERS = [(0, 2, 0, 2), (22, 24, 22, 24)]
+
+
+def halving(_number, node):
+    row, column = (node.r0 + node.r1) // 2, (node.c0 + node.c1) // 2
+    return (row, column) if node.depth < 3 else None
+
+
+@pytest.mark.parametrize("scoring", ["share", "minimal_share", "witness"])
+def test_held_goes_deep_where_the_evidence_is_spread_and_rex_stops_early(scoring):
+    options = {"splitter": halving, "iterations": 1, "scoring": scoring}
+    both = toys.all_classifier(IMAGE, CORNERS)
+    held = searched(both, frontier="held", **options)
+    rex = searched(both, **options)
+    assert (held.statistics.depth_max, rex.statistics.depth_max) == (3, 2)
+    assert held.statistics.certificates == ((576, 288, 180, 72, 45, 18),)
+    found = held.saliency().numpy()
+    evidence = box_mask(0, 3, 0, 3) | box_mask(21, 24, 21, 24)
+    assert found[evidence].min() > found[~evidence].max()
+
+
+@given(st.integers(0), st.lists(st.sampled_from(FAR), min_size=1, max_size=3, unique=True))
+@settings(max_examples=8, deadline=None)
+def test_certificates_never_grow_and_every_state_is_sufficient(seed, patches):
+    k = min(2, len(patches))
+    classifier = toys.k_of_n_classifier(IMAGE, patches, k)
+    search = searched(classifier, keys=Keys.root(seed, "x"), iterations=2, frontier="held")
+    passing = {one.area for one in search.seen if one.passes} | {SIDE * SIDE}
+    for areas in search.statistics.certificates:
+        assert areas[0] == SIDE * SIDE
+        assert all(after <= before for before, after in pairwise(areas))
+        assert set(areas) <= passing
+
+
+def test_held_drops_a_box_that_nobody_needs():
+    # Two dark halves and a rule that wants one of them: the other is dropped whole.
+    def cut(_number, node):
+        return {"R": (12, 12), "R:1": (6, 18), "R:0": (6, 6)}.get(node.path)
+
+    decoy = [(0, 24, 0, 3), (0, 24, 21, 24)]
+    classifier = toys.any_classifier(IMAGE, [FAR[0], *decoy])
+    search = searched(classifier, splitter=cut, iterations=1, frontier="held")
+    assert search.statistics.certificates == ((576, 144, 144),)
+    assert {one.area for one in search.seen if one.passes} >= {144}
+
+
+def test_what_is_held_alone_is_asked_at_frontier_held():
+    asked = []
+    classifier = toys.any_classifier(IMAGE, FAR[:2])
+
+    def counted(_number, node):
+        asked.append(node.path)
+        return {"R": (12, 12), "R:0": (1, 1), "R:1": (1, 23)}.get(node.path)
+
+    both = toys.all_classifier(IMAGE, FAR[:2])
+    before = both.rows
+    search = searched(both, splitter=counted, iterations=1, frontier="held")
+    # The whole, for its confidence; 14; then the two top quarters, largest first, 15 each.
+    assert both.rows - before == 1 + 14 + 15 + 15
+    assert search.statistics.certificates[0][:2] == (576, 288)
+    assert classifier.rows == 0
+
+
+def test_a_search_limit_is_checked_after_a_job():
+    classifier = toys.patch_classifier(IMAGE, CORNERS[0])
+    for limit, inputs in ((14, 14 + 14), (13 + 14, 14 + 14), (14 + 14, 3 * 14)):
+        before = classifier.rows
+        searched(classifier, splitter=halving, iterations=1, search_limit=limit, tree_depth=9)
+        assert classifier.rows - before - 1 == inputs
+
+
+@pytest.mark.parametrize("style", ["area", "intersection", "all", "dc"])
+def test_every_queue_style_finds_the_patch(style):
+    found = searched(
+        toys.patch_classifier(IMAGE, FAR[1]),
+        queue_style=style,
+        queue_len=None,
+        iterations=6,
+        tree_depth=3,
+    ).saliency()
+    patch = box_mask(*FAR[1])
+    assert found[patch].max() == found.max()
+    assert found[patch].mean() > 1.5 * found[~patch].mean()
+
+
+# -- options of the map ------------------------------------------------------------------------
+
+
+def graded(image=IMAGE):
+    return toys.graded_patch_classifier(image, (4, 12, 8, 16))
+
+
+def test_a_confidence_filter_lets_fewer_mutants_pass():
+    loose, strict = searched(graded()), searched(graded(), confidence_filter=0.9)
+    assert strict.statistics.passing < loose.statistics.passing
+    assert all(one.margin > 0 for one in strict.seen if one.passes)
+
+
+def test_weights_multiply_by_the_confidence():
+    classifier = toys.patch_classifier(IMAGE, FAR[0])
+    plain = searched(classifier, merge="additive", tree_depth=1)
+    weighted = searched(classifier, merge="additive", tree_depth=1, weighted=True)
+    share, mine = (one.ledger.total(1, "additive") for one in (plain, weighted))
+    np.testing.assert_allclose(mine, share * toys.SEEN, rtol=1e-6)
+
+
+def test_concentrate_multiplies_by_the_depth():
+    def cut(_number, node):
+        return {"R": (12, 12), "R:0": (11, 11)}.get(node.path)
+
+    classifier = toys.patch_classifier(IMAGE, FAR[0])
+    options = {"splitter": cut, "iterations": 1, "merge": "additive"}
+    plain = searched(classifier, **options).ledger.total(1, "additive")
+    deep = searched(classifier, concentrate=True, **options).ledger.total(1, "additive")
+    first = searched(classifier, tree_depth=1, **options | {"splitter": None}, keys=KEYS)
+    assert first.statistics.depth_max == 1
+    # 4 of 7 mutants: 1 + 3/2 + 3/3 for the box that decides, on both levels.
+    assert plain[5, 5] == pytest.approx(3.5 + 3.5)
+    assert deep[5, 5] == pytest.approx(3.5 + 2 * 3.5)
+
+
+def three_classes(image=IMAGE):
+    """Decide 1 where the patch is visible, else 2 where the other one is, else 0."""
+    spec = toys.toy_spec(image, labels=("none", "first", "second"))
+
+    def function(images):
+        first, second = (toys.shown(image, images, patch).float() for patch in FAR[:2])
+        second = second * (1 - first)
+        return torch.stack([1 - first - second, first, second], dim=1) * 0.8 + 0.1
+
+    return toys.ToyClassifier("three", spec, function)
+
+
+def test_a_map_of_every_other_class_is_kept_on_request():
+    search = searched(three_classes(), class_maps=True)
+    maps = search.class_maps()
+    assert set(maps) == {0, 2}
+    assert maps[2][box_mask(*FAR[1])].max() == 1
+    assert maps[2][box_mask(*FAR[0])].max() < 1
+    assert all(float(one.max()) == 1 for one in maps.values())
+    assert torch.equal(search.saliency(), searched(three_classes()).saliency())
+    assert searched(three_classes()).class_maps() == {}
+
+
+@pytest.mark.parametrize("merge", ["multiplicative", "additive"])
+def test_negative_subtracts_the_other_classes(merge):
+    search = searched(three_classes(), negative=True, merge=merge)
+    plain = searched(three_classes(), merge=merge).saliency()
+    if merge == "multiplicative":
+        expected = plain - sum(search.class_maps().values())
+    else:
+        totals = [search.ledger.total(label, merge) for label in range(3)]
+        expected = torch.from_numpy((totals[1] - totals[0] - totals[2]) / totals[1].max())
+    torch.testing.assert_close(search.saliency(), expected.float(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_multi_label_rule_shares_with_every_class_that_is_decided_instead():
+    spec = toys.toy_spec(IMAGE, labels=("a", "b", "c"), rule=toys.Rule(thresholds=(0.5,) * 3))
+
+    def function(images):
+        seen = [toys.shown(IMAGE, images, FAR[i]).float() for i in (1, 0, 1)]
+        return torch.stack(seen, dim=1) * 0.8 + 0.1
+
+    maps = searched(toys.ToyClassifier("labels", spec, function), class_maps=True).class_maps()
+    assert set(maps) == {0, 2}
+    assert torch.equal(maps[0], maps[2])
+
+
+def test_each_search_is_asked_over_its_own_fill():
+    seen = []
+    spec = toys.toy_spec(IMAGE)
+
+    def function(images):
+        hidden = (images - IMAGE).abs() > 1e-3
+        seen.extend(images[i][hidden[i]].unique().tolist() for i in range(len(images)))
+        return toys.two_scores(toys.shown(IMAGE, images, FAR[0]))
+
+    scenes = [Scene(IMAGE, torch.full_like(IMAGE, value)) for value in (2.0, 3.0, 4.0)]
+    classifier = toys.ToyClassifier("fills", spec, function)
+    searched(classifier, scenes=scenes, iterations=3, tree_depth=1)
+    rows = [row for row in seen if row]
+    assert rows == [[2.0]] * 14 + [[3.0]] * 14 + [[4.0]] * 14
+
+
+# -- statistics --------------------------------------------------------------------------------
+
+
+def test_statistics_count_what_was_asked():
+    def cut(_number, node):
+        return {"R": (12, 12), "R:0": (11, 9)}.get(node.path)
+
+    found = searched(toys.patch_classifier(IMAGE, FAR[0]), splitter=cut, iterations=3).statistics
+    assert (found.iterations_used, found.depth_max) == (3, 2)
+    assert (found.passing, found.failing) == (3 * 14, 3 * 14)
+    assert found.mean_box_area == 12 * 12 / 4
+    assert found.certificates == ()
+
+
+def test_a_search_without_a_passing_mutant_stays_at_the_root():
+    search = searched(toys.whole_classifier(IMAGE), iterations=2)
+    assert not bool(search.saliency().any())
+    assert (search.statistics.depth_max, search.statistics.mean_box_area) == (0, SIDE * SIDE)
+    assert search.statistics.passing == 0
