@@ -14,7 +14,8 @@ import torch
 NAMES: Final = {
     "model-accuracy": "benchmarks.model_accuracy",
     "multirex-sufficient": "benchmarks.multirex_sufficient",
-    "engine-efficiency": "benchmarks.engine_efficiency",
+    "engine-efficiency-16": "benchmarks.engine_efficiency",
+    "gpu": "benchmarks.gpu",
     "http-parity": "benchmarks.http_parity",
     "job-restart": "benchmarks.job_restart",
 }
