@@ -14,6 +14,7 @@ import torch
 NAMES: Final = {
     "model-accuracy": "benchmarks.model_accuracy",
     "multirex-sufficient": "benchmarks.multirex_sufficient",
+    "multirex-quality": "benchmarks.multirex_quality",
     "engine-efficiency-16": "benchmarks.engine_efficiency",
     "gpu": "benchmarks.gpu",
     "http-parity": "benchmarks.http_parity",

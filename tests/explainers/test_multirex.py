@@ -173,7 +173,8 @@ def test_a_higher_tau_asks_for_more_confidence():
 def test_events_tell_each_set_as_it_is_found():
     events = []
     found = explained(toys.any_classifier(IMAGE, FAR[:2]), on_event=events.append)
-    told = [e.event.part for e in events if isinstance(getattr(e, "event", None), Found)]
+    inner = [getattr(event, "event", event) for event in events]
+    told = [event.part for event in inner if isinstance(event, Found)]
     assert {id(one) for one in told} == {id(one) for one in found.explanations}
     assert any(isinstance(event, Progress) for event in events)
 
@@ -231,8 +232,18 @@ def test_a_parameter_out_of_range_is_refused_by_name(field, value, allowed):
 
 
 class TestMultiRexContract(ExplainerContract):
-    explainer = MultiRex(iterations=4, chunk=8, spotlights=3, spotlight_radius=5, budget=2)
-    max_inputs = 2 + 4 * 14 * 31 + 72 + 2 * (3 * 4 + 72) + 3
+    explainer = MultiRex(
+        iterations=4,
+        chunk=8,
+        spotlights=3,
+        spotlight_radius=5,
+        budget=2,
+        climb_rounds=3,
+        restarts=1,
+        exclude_rounds=0,
+    )
+    # The map, the walks, a pair's climb, two members made small.
+    max_inputs = 2 + 4 * 14 * 31 + 72 + 2 * (3 * 4 + 72) + 3 + (2 + 3 * 32) + 2 * (3 + 72 + 9 * 10)
 
     def classifier(self, image):
         return toys.patch_classifier(image, self.patch)

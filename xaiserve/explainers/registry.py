@@ -18,6 +18,7 @@ EXPLAINERS: Final[Mapping[str, str]] = {
     "integrated-gradients": (
         "xaiserve.explainers.baselines.integrated_gradients:IntegratedGradients"
     ),
+    "sag": "xaiserve.explainers.baselines.sag:Sag",
 }
 
 

@@ -4,6 +4,7 @@ A plan never sees a model, a network, a clock or a progress bar. Only `step` and
 generator protocol; everything that answers plans is built on them.
 """
 
+import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
@@ -12,7 +13,7 @@ import torch
 
 from xaiserve.models.spec import Rule
 from xaiserve.perturb.query import Query, join, leaves, select
-from xaiserve.types import Scores
+from xaiserve.types import Margins, Scores
 
 T = TypeVar("T")
 
@@ -201,6 +202,18 @@ class Goal:
     def judge(self, scores: Scores) -> Verdicts:
         own = scores[:, self.target]
         return Verdicts(self.rule.decides(scores, self.target) & (own >= self.floor), own, scores)
+
+    def slack(self, scores: Scores) -> Margins:
+        """Say how far each row is above the goal, (n,): the lesser of two log ratios.
+
+        The rule's (see `Rule.log_margins`), and the target's score to the floor. Not below 0 where
+        a row passes; what searches climb.
+        """
+        margins = self.rule.log_margins(scores, self.target)
+        if self.floor > 0:
+            own = scores[:, self.target].clamp(min=torch.finfo(scores.dtype).tiny)
+            margins = torch.minimum(margins, own.log() - math.log(self.floor))
+        return margins
 
     def near(self, scores: Scores) -> torch.Tensor:
         """(n,) bool: the decision is closer than `EPSILON`, so company could have moved it."""

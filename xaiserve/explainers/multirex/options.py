@@ -191,6 +191,10 @@ class MultiRexOptions:
     exclude_rounds: int = param(
         6, "Searches of what is left, at most.", low=0, high=1000, source=_OURS
     )
+    exclude_iterations: int = param(
+        6, "Searches merged into the map of what is left; 0 to go by the first map.", low=0,
+        high=1000, source=_OURS,
+    )  # fmt: skip
     max_explanations: int | None = param(
         None, "Stop when a family of this size was found; none for as many as there are.", low=1,
         source=_OURS,

@@ -8,6 +8,7 @@ import torch
 
 from xaiserve.errors import NoExplanationError
 from xaiserve.explainers.multirex.baselines import check_case, make_scenes
+from xaiserve.explainers.multirex.disjoint import Disjoint
 from xaiserve.explainers.multirex.extraction import Asking, Extraction
 from xaiserve.explainers.multirex.family import select_family
 from xaiserve.explainers.multirex.options import MultiRexOptions
@@ -58,6 +59,7 @@ class MultiRex(MultiRexOptions):
         goal = Goal(case.rule, case.target, self.tau * confidence)
         trivial = bool(goal.judge(blank.scores).passes[0])
         found: dict[int, SufficientSet] = {}
+        members: list[SufficientSet] = []
         search = ResponsibilitySearch(self, case, scenes.searches, keys, confidence=confidence)
         saliency = torch.zeros(case.height, case.width)
         if trivial:
@@ -67,9 +69,24 @@ class MultiRex(MultiRexOptions):
                 yield from search.run()
                 saliency = search.saliency()
                 yield from self._extract(Extraction(scene, goal, saliency, self), keys, found)
+                if self.pool or self.pairs or self.exclude:
+                    yield from Disjoint(
+                        case=case,
+                        scene=scene,
+                        goal=goal,
+                        confidence=confidence,
+                        saliency=saliency,
+                        seen=search.seen,
+                        certain=goal.floor == 0 and len(scenes.searches) == 1,
+                        whole=found.get(0),
+                        options=self,
+                        keys=keys.child("disjoint"),
+                        found=members,
+                    ).run()
             except Stop:
                 saliency = search.saliency()
-        return self._conclude(case, saliency, confidence, found, trivial=trivial)
+        sets = (*(found[index] for index in sorted(found)), *members)
+        return self._conclude(case, saliency, confidence, sets, trivial=trivial)
 
     def _extract(
         self, extraction: Extraction, keys: Keys, found: dict[int, SufficientSet]
@@ -83,11 +100,10 @@ class MultiRex(MultiRexOptions):
         case: Case,
         saliency: Saliency,
         confidence: float,
-        found: dict[int, SufficientSet],
+        sets: tuple[SufficientSet, ...],
         *,
         trivial: bool,
     ) -> MultiRexExplanation:
-        sets = tuple(found[index] for index in sorted(found))
         selected, exact = select_family([one.mask for one in sets], self.overlap)
         return MultiRexExplanation(
             image_id=case.image_id,
