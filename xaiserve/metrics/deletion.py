@@ -25,8 +25,9 @@ from xaiserve.metrics.scored import AnyMap, Measure, Reason, Scored, fitted, fla
 from xaiserve.parameters import check_fields, param
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.fills import blurred
-from xaiserve.perturb.plan import Event, ask
-from xaiserve.perturb.query import Joined, Query, Ranked, Scene
+from xaiserve.perturb.plan import Event
+from xaiserve.perturb.query import Query, Scene
+from xaiserve.perturb.removal import come_and_go
 from xaiserve.perturb.rng import Keys
 from xaiserve.types import Scores
 
@@ -115,13 +116,9 @@ class InsertionDeletion:
 
         start = Scene(case.image, blurred(case.image, around=case.neutral))
         gone = Scene(case.image, case.neutral.expand_as(case.image).contiguous())
-        inserted = Ranked.prefixes(start, rank, sizes)
-        deleted = Ranked(gone, rank, inserted.stop, torch.full_like(inserted.stop, sizes[-1]))
-        scores = yield from ask(Joined((inserted, deleted)))
-
-        probabilities = _probabilities(scores[:, case.target])
-        insertion, deletion = torch.split(probabilities, len(sizes))
-        return _curves(case, sizes[1], insertion, deletion, "")
+        insertion, deletion = yield from come_and_go(start, gone, rank, sizes, case.target)
+        both = _probabilities(insertion), _probabilities(deletion)
+        return _curves(case, sizes[1], *both, "")
 
 
 def _curves(

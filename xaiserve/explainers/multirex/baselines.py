@@ -92,7 +92,7 @@ def make_scenes(
     if options.baseline not in {"random", "linear"}:
         scene = Scene(case.image, _fill(options, case))
         return Scenes(scene, (scene,))
-    values = _prepared(case)
+    values = prepared(case)
     low, high = float(values.min()), float(values.max())
     count = iterations or options.iterations
     if options.baseline == "linear":
@@ -109,9 +109,9 @@ def _fill(options: MultiRexOptions, case: Case) -> Image:
     """Make the one fill of every baseline that has one."""
     match options.baseline:
         case "min":
-            return plain(case, [float(_prepared(case).min())]).clone()
+            return plain(case, [float(prepared(case).min())]).clone()
         case "mean":
-            return plain(case, [float(_prepared(case).double().mean())]).clone()
+            return plain(case, [float(prepared(case).double().mean())]).clone()
         case "blur":
             return smoothed(case.image, options.blur_sigma)
         case "context":
@@ -122,6 +122,6 @@ def _fill(options: MultiRexOptions, case: Case) -> Image:
             return plain(case, options.baseline_values).clone()
 
 
-def _prepared(case: Case) -> Image:
+def prepared(case: Case) -> Image:
     """Return the picture in model-input units."""
     return (case.image - case.neutral) / case.unit

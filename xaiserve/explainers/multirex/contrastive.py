@@ -27,14 +27,14 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from xaiserve.explainers.multirex.options import MultiRexOptions
+from xaiserve.explainers.multirex.patterns import patterns
 from xaiserve.explainers.multirex.results import CompleteSet, ContrastiveSet, Extras
 from xaiserve.explainers.multirex.walks import Hit, Steps, first_passing
 from xaiserve.perturb.plan import EPSILON, Goal, QueryPlan, Verdicts, ask, decide
 from xaiserve.perturb.query import Mix, Ranked, Scene, join, select
-from xaiserve.types import Labels, Rank, Region
+from xaiserve.types import Rank, Region
 
 UNIONS: Final = 512
 """Most unions tried: all of 9 explanations, or all pairs of 31."""
@@ -105,7 +105,7 @@ class Contrast:
         if not subsets:
             return _no_contrast(self.rank)
         used = sorted({member for subset in subsets for member in subset})
-        labels, inside = _patterns([masks[member] for member in used])
+        labels, inside = patterns([masks[member] for member in used])
         shown = np.stack([inside[[used.index(i) for i in one]].any(axis=0) for one in subsets])
 
         def trial(numbers: Sequence[int], alone: bool) -> QueryPlan[Sides]:
@@ -177,16 +177,6 @@ class Contrast:
 def _subsets(count: int) -> Iterator[tuple[int, ...]]:
     sizes = range(1, count + 1)
     return (subset for size in sizes for subset in combinations(range(count), size))
-
-
-def _patterns(masks: Sequence[Region]) -> tuple[Labels, NDArray[np.bool_]]:
-    """Group the pixels by the masks that hold them: labels (h, w), and (n, s) who holds which."""
-    labels = np.zeros(masks[0].shape, dtype=np.int64)
-    inside = np.zeros((0, 1), dtype=np.bool_)
-    for mask in masks:
-        old, labels = np.unique(2 * labels + mask.numpy(), return_inverse=True)
-        inside = np.concatenate([inside[:, old // 2], (old % 2 == 1)[None]])
-    return torch.from_numpy(labels), inside
 
 
 def _contrast(
