@@ -16,6 +16,8 @@ NAMES: Final = {
     "multirex-sufficient": "benchmarks.multirex_sufficient",
     "multirex-quality": "benchmarks.multirex_quality",
     "engine-efficiency-16": "benchmarks.engine_efficiency",
+    "engine-ceiling": "benchmarks.engine_ceiling",
+    "multirex-vs-rex": "benchmarks.multirex_vs_rex",
     "gpu": "benchmarks.gpu",
     "http-parity": "benchmarks.http_parity",
     "job-restart": "benchmarks.job_restart",

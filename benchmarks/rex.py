@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from itertools import combinations
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -58,9 +58,16 @@ class Rex:
         self._process.kill()
         self._process.communicate()
 
-    def explain(self, image: Path, *, batch: int, masks: Path | None = None) -> Row:
+    def explain(
+        self, image: Path, *, batch: int, spotlights: int = 10, masks: Path | None = None
+    ) -> Row:
         """Explain the model input in ``image``; see ``rex_run.py`` for the figures."""
-        request = {"image": str(image), "batch": batch, "masks": str(masks) if masks else None}
+        request = {
+            "image": str(image),
+            "batch": batch,
+            "spotlights": spotlights,
+            "masks": str(masks) if masks else None,
+        }
         out, answers = self._process.stdin, self._process.stdout
         assert out is not None  # noqa: S101 -- both are pipes
         assert answers is not None  # noqa: S101
@@ -91,18 +98,7 @@ def recorded() -> dict[str, Row]:
     return {row["key"]: row for row in map(json.loads, lines)}
 
 
-def best_pair(areas: list[int], dice: list[float], overlap: float = OVERLAP) -> int | None:
-    """Find the pair of different sets whose larger member is smallest; that member's area.
-
-    Parameters
-    ----------
-    dice
-        One per pair, in the order of `itertools.combinations`.
-
-    Returns
-    -------
-    int or None
-        Pixels; none when every two sets overlap by more.
-    """
-    pairs = zip(combinations(areas, 2), dice, strict=True)
-    return min((max(pair) for pair, shared in pairs if shared <= overlap), default=None)
+def family_area(areas: Sequence[int]) -> int | None:
+    """Measure a family by the larger of its two smallest members, in pixels; its only one."""
+    ordered = sorted(areas)
+    return ordered[min(1, len(ordered) - 1)] if ordered else None

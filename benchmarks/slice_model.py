@@ -87,6 +87,7 @@ def slice_cases(count: int) -> list[Case]:
             image=0.5 + torch.rand(3, SIDE, SIDE, generator=noise) / 2,
             target=TARGET,
             neutral=SPEC.neutral,
+            unit=SPEC.unit,
             rule=SPEC.rule,
             name=f"noise {index}",
         )

@@ -47,6 +47,8 @@ class Request:
         The tool's ``batch_size``.
     seed
         The tool's ``seed``; it seeds iteration i with seed + i.
+    spotlights
+        The tool's ``spotlights``, the global walk included.
     masks
         ``.npz`` file for the sets found; none keeps figures only.
     """
@@ -54,6 +56,7 @@ class Request:
     image: str
     batch: int
     seed: int = 0
+    spotlights: int = 10
     masks: str | None = None
 
 
@@ -94,6 +97,7 @@ def settings(request: Request) -> CausalArgs:
     args.progress_bar = False
     args.batch_size = request.batch
     args.seed = request.seed
+    args.spotlights = request.spotlights
     return args
 
 
@@ -117,7 +121,7 @@ def prepared(image: NDArray[np.float32], args: CausalArgs) -> Data:
 def explain(image: NDArray[np.float32], args: CausalArgs, meter: Meter) -> tuple[Metered, Row]:
     """Search as ``rex_xai.explanation.rex._explanation`` does, timing its phases."""
     data = prepared(image, args)
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     data.target = predict_target(data, args, meter)
     meter.phase = "responsibility"
     maps, stats = calculate_responsibility(data, args, meter)
@@ -127,17 +131,19 @@ def explain(image: NDArray[np.float32], args: CausalArgs, meter: Meter) -> tuple
     found.extract()
     extracted = time.perf_counter()
     found.separate_by(args.permitted_overlap)
-    ended = time.perf_counter()
+    ended, cpu_ended = time.perf_counter(), time.process_time()
     meter.phase = "after"
     return found, {
         "target": int(data.target.classification),
         "confidence": float(data.target.confidence),
+        "pixels": image[0].size,
         "passing": stats["total_passing"],
         "failing": stats["total_failing"],
         "depth": stats["max_depth_reached"],
         "inputs": dict(meter.inputs),
         "calls": dict(meter.calls),
         "wall_s": round(ended - begun, 3),
+        "cpu_s": round(cpu_ended - cpu, 3),
         "responsibility_s": round(mapped - begun, 3),
         "separate_s": round(ended - extracted, 3),
         "model_s": round(meter.model_s, 3),
