@@ -186,10 +186,10 @@ def _rectangle(side: int, generator: np.random.Generator) -> Cells:
 
 
 def _cells(mask: Region, labels: Labels) -> Cells:
-    """Find the cells of which a mask covers half or more."""
+    """Find the cells of which a mask covers more than half, so that no cell is on two sides."""
     flat = labels.flatten().numpy()
     inside = np.bincount(flat, mask.flatten().numpy())
-    found: Cells = 2 * inside >= np.bincount(flat)
+    found: Cells = 2 * inside > np.bincount(flat)
     return found
 
 
