@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.integrate import simpson
 
+from xaiserve.errors import InvalidInputError
+from xaiserve.explainers.multirex import MultiRex, MultiRexExplanation
 from xaiserve.explainers.multirex.options import MultiRexOptions
 from xaiserve.explainers.multirex.quality import Quality, concentration
 from xaiserve.explainers.multirex.ranking import ranking
@@ -18,7 +20,8 @@ from xaiserve.explainers.multirex.results import Extras
 from xaiserve.perturb.drive import run
 from xaiserve.perturb.query import Scene
 from xaiserve.perturb.rng import Keys
-from xaiserve.testing import toys
+from xaiserve.storage.records import from_rows, to_table
+from xaiserve.testing import contracts, toys
 
 SIDE = 24
 PIXELS = SIDE * SIDE
@@ -158,6 +161,58 @@ def test_nothing_is_measured_that_was_not_asked_for():
     classifier = toys.patch_classifier(IMAGE, PATCH)
     extras, options = Extras(), MultiRexOptions()
     before = classifier.rows
-    run(quality(classifier, options).run([patch_mask(PATCH)], extras), classifier)
+    plan = quality(classifier, options).run([patch_mask(PATCH)], extras, flat=False)
+    run(plan, classifier)
     assert classifier.rows == before + 1  # the whole image, by the set-up
     assert (extras.curves, extras.robustness) == (None, ())
+
+
+# -- the whole search ---------------------------------------------------------------------------
+
+
+def explained(classifier, image=IMAGE, **options):
+    case = toys.toy_case(classifier, image)
+    explainer = MultiRex(
+        iterations=3, chunk=8, spotlights=2, budget=2, pairs=False, exclude=False, **options
+    )
+    return run(explainer.plan(case, Keys.root(0, case.image_id)), classifier)
+
+
+def test_a_search_tells_what_was_asked_for_and_it_survives_a_record():
+    found = explained(
+        toys.any_classifier(IMAGE, [PATCH, (15, 20, 3, 8)]),
+        contrastive=True,
+        complete=True,
+        curves=True,
+        robustness=4,
+        merge="multiplicative",
+    )
+    assert found.contrastive.found
+    assert found.complete.found
+    assert found.contrastive_union is not None
+    assert len(found.curves.insertion) == PIXELS // 100
+    assert all(one.robustness is not None for one in found.explanations)
+    assert found.concentration_bits > 0
+    (again,) = from_rows(MultiRexExplanation, to_table([found], MultiRexExplanation).to_pylist())
+    contracts.same(found, again, contracts.equal_as_stored)
+
+
+def test_a_search_tells_nothing_that_was_not_asked_for():
+    found = explained(toys.patch_classifier(IMAGE, PATCH))
+    told = (found.contrastive, found.complete, found.contrastive_union, found.curves)
+    assert told == (None, None, None, None)
+    assert all(one.robustness is None for one in found.explanations)
+
+
+def test_a_flat_map_is_noted_where_spotlights_were_to_climb():
+    classifier = toys.whole_classifier(IMAGE)
+    found = explained(classifier, objective="mean", curves=True, contrastive=True)
+    assert found.notes == ("the map is flat: spotlights looked anywhere, not by objective mean",)
+    assert (found.curves, found.contrastive, found.concentration_bits) == (None, None, None)
+
+
+def test_a_step_longer_than_the_image_is_refused_before_any_input():
+    classifier = toys.patch_classifier(IMAGE, PATCH)
+    with pytest.raises(InvalidInputError, match="insertion_step must be from 1 to 576"):
+        explained(classifier, curves=True, insertion_step=577)
+    assert classifier.rows == 0

@@ -68,6 +68,12 @@ def check_case(options: MultiRexOptions, case: Case) -> None:
         )
     if options.baseline == "context":
         _context(case)
+    pixels = case.height * case.width
+    if options.curves and options.insertion_step > pixels:
+        raise InvalidInputError(
+            f"insertion_step must be from 1 to {pixels}, the pixels of the image, "
+            f"got {options.insertion_step}"
+        )
     if options.weighted and options.scoring == "witness":
         raise InvalidInputError(
             "weighted must be false with scoring witness, which rewards boxes and not mutants"

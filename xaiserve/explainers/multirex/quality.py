@@ -26,7 +26,10 @@ from xaiserve.perturb.rng import Keys
 from xaiserve.types import Image, Rank, Region, Saliency
 
 ROWS: Final = 64
-"""Rows of one round of robustness, at least one noise picture; its pictures are held meanwhile."""
+"""Rows of one round of robustness, as far as `PICTURES` allow; at least one of each set."""
+
+PICTURES: Final = 8
+"""Most noise pictures held at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,9 +53,12 @@ class Quality:
     options: MultiRexOptions
     keys: Keys
 
-    def run(self, masks: Sequence[Region], extras: Extras) -> QueryPlan[None]:
-        """Measure what the options ask for, ``masks`` being the explanations; note it."""
-        if self.options.curves:
+    def run(self, masks: Sequence[Region], extras: Extras, *, flat: bool) -> QueryPlan[None]:
+        """Measure what the options ask for, ``masks`` being the explanations; note it.
+
+        A ``flat`` map has no ranking to follow, and no curves.
+        """
+        if self.options.curves and not flat:
             extras.curves = yield from self.curves()
         if self.options.robustness and masks:
             extras.robustness = yield from self.robustness(masks)
@@ -84,7 +90,7 @@ class Quality:
         labels, inside = patterns(masks)
         keep = torch.from_numpy(inside)
         goal, kept = Goal(self.case.rule, self.case.target), torch.zeros(len(masks))
-        draws, width = self.options.robustness, max(1, ROWS // len(masks))
+        draws, width = self.options.robustness, min(max(1, ROWS // len(masks)), PICTURES)
         for first in range(0, draws, width):
             noisy = [self._noise(draw) for draw in range(first, min(first + width, draws))]
             pasted = [Mix(Scene(self.scene.image, noise), labels, keep) for noise in noisy]

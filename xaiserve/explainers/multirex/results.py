@@ -215,6 +215,8 @@ class MultiRexExplanation(Explanation):
         is where the map has a value of 0 or less.
     contrastive, complete, contrastive_union, curves
         What the options asked for besides; none when not asked, or not reached before a stop.
+    notes
+        Where the search had to depart from the options.
     """
 
     confidence: float
@@ -228,6 +230,7 @@ class MultiRexExplanation(Explanation):
     complete: CompleteSet | None = None
     contrastive_union: ContrastiveSet | None = None
     curves: Curves | None = None
+    notes: tuple[str, ...] = ()
 
 
 def empty_set(shape: tuple[int, int], blank: Verdicts, goal: Goal) -> SufficientSet:

@@ -1,19 +1,27 @@
 """The search as a whole: one plan from the image to the family of sets."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 
 from xaiserve.errors import NoExplanationError
 from xaiserve.explainers.multirex.baselines import check_case, make_scenes
+from xaiserve.explainers.multirex.contrastive import Contrast
 from xaiserve.explainers.multirex.disjoint import Disjoint
 from xaiserve.explainers.multirex.extraction import Asking, Extraction
 from xaiserve.explainers.multirex.family import select_family
 from xaiserve.explainers.multirex.options import MultiRexOptions
+from xaiserve.explainers.multirex.quality import PICTURES, Quality, concentration
+from xaiserve.explainers.multirex.ranking import ranking
 from xaiserve.explainers.multirex.responsibility import ROWS_PER_QUERY, ResponsibilitySearch
-from xaiserve.explainers.multirex.results import MultiRexExplanation, SufficientSet, empty_set
+from xaiserve.explainers.multirex.results import (
+    Extras,
+    MultiRexExplanation,
+    SufficientSet,
+    empty_set,
+)
 from xaiserve.explainers.multirex.spotlights import extractions
 from xaiserve.explainers.multirex.walks import WIDE
 from xaiserve.perturb.case import Case
@@ -34,10 +42,14 @@ class MultiRex(MultiRexOptions):
         """Count a rank image of 8 bytes per walk, the map, and the scores of the largest round.
 
         A round's scores are held twice while they are judged. The number of classes is not known
-        here; a thousand are assumed.
+        here; a thousand are assumed. A noise picture is held as it is and, with the image, as it
+        is normalised.
         """
-        images = (self.spotlights + 8) * case.height * case.width * 8
+        pixels = case.height * case.width
+        noise = 3 * 4 * case.image.numel() * min(self.robustness, PICTURES)
+        images = (self.spotlights + 8) * pixels * 8 + noise
         rows = max(min(self.iterations * 42, ROWS_PER_QUERY), self.spotlights * WIDE)
+        rows = max(rows, 2 * (pixels // self.insertion_step) if self.curves else 0)
         return images + rows * 2 * 4 * 1000
 
     def plan(self, case: Case, keys: Keys) -> QueryPlan[MultiRexExplanation]:
@@ -60,6 +72,7 @@ class MultiRex(MultiRexOptions):
         trivial = bool(goal.judge(blank.scores).passes[0])
         found: dict[int, SufficientSet] = {}
         members: list[SufficientSet] = []
+        extras = Extras()
         search = ResponsibilitySearch(self, case, scenes.searches, keys, confidence=confidence)
         saliency = torch.zeros(case.height, case.width)
         if trivial:
@@ -68,7 +81,8 @@ class MultiRex(MultiRexOptions):
             try:
                 yield from search.run()
                 saliency = search.saliency()
-                yield from self._extract(Extraction(scene, goal, saliency, self), keys, found)
+                extraction = Extraction(scene, goal, saliency, self)
+                yield from self._extract(extraction, keys, found)
                 if self.pool or self.pairs or self.exclude:
                     yield from Disjoint(
                         case=case,
@@ -78,15 +92,19 @@ class MultiRex(MultiRexOptions):
                         saliency=saliency,
                         seen=search.seen,
                         certain=goal.floor == 0 and len(scenes.searches) == 1,
-                        whole=found.get(0),
+                        whole=next((one for one in found.values() if one.kind == "global"), None),
                         options=self,
                         keys=keys.child("disjoint"),
                         found=members,
                     ).run()
+                sets = _in_order(found, members)
+                yield from self._examine(
+                    extraction, case, keys, confidence, sets=sets, extras=extras
+                )
             except Stop:
                 saliency = search.saliency()
-        sets = (*(found[index] for index in sorted(found)), *members)
-        return self._conclude(case, saliency, confidence, sets, trivial=trivial)
+        sets = _in_order(found, members)
+        return self._conclude(case, saliency, confidence, sets, extras, trivial=trivial)
 
     def _extract(
         self, extraction: Extraction, keys: Keys, found: dict[int, SufficientSet]
@@ -95,15 +113,38 @@ class MultiRex(MultiRexOptions):
         walks = extractions(extraction, keys)
         yield from gather([_noting(found, i, walk) for i, walk in enumerate(walks)])
 
+    def _examine(
+        self,
+        extraction: Extraction,
+        case: Case,
+        keys: Keys,
+        confidence: float,
+        *,
+        sets: tuple[SufficientSet, ...],
+        extras: Extras,
+    ) -> Generator[Query | Event, Scores | None, None]:
+        """Look closer at the map and the sets, as far as the options ask for it."""
+        scene, goal, masks = extraction.scene, extraction.goal, [one.mask for one in sets]
+        flat, rank = not bool(extraction.saliency.any()), ranking(extraction.saliency)
+        if not flat:
+            yield from Contrast(scene, goal, confidence, rank, self).run(masks, extras)
+        quality = Quality(case, scene, confidence, rank, self, keys.child("quality"))
+        yield from quality.run(masks, extras, flat=flat)
+
     def _conclude(
         self,
         case: Case,
         saliency: Saliency,
         confidence: float,
         sets: tuple[SufficientSet, ...],
+        extras: Extras,
         *,
         trivial: bool,
     ) -> MultiRexExplanation:
+        flat = not bool(saliency.any())
+        if extras.robustness:
+            shares = zip(sets, extras.robustness, strict=True)
+            sets = tuple(replace(one, robustness=share) for one, share in shares)
         selected, exact = select_family([one.mask for one in sets], self.overlap)
         return MultiRexExplanation(
             image_id=case.image_id,
@@ -114,9 +155,22 @@ class MultiRex(MultiRexOptions):
             explanations=sets,
             selected=selected,
             exact=exact,
-            flat_map=not bool(saliency.any()),
+            flat_map=flat,
             trivial=trivial,
+            concentration_bits=concentration(saliency),
+            contrastive=extras.contrastive,
+            complete=extras.complete,
+            contrastive_union=extras.contrastive_union,
+            curves=extras.curves,
+            notes=self._notes(flat=flat and not trivial),
         )
+
+    def _notes(self, *, flat: bool) -> tuple[str, ...]:
+        if flat and self.objective != "none" and self.spotlights > 1:
+            return (
+                f"the map is flat: spotlights looked anywhere, not by objective {self.objective}",
+            )
+        return ()
 
 
 def _ends(
@@ -135,6 +189,12 @@ def _ends(
         )
     blank = Verdicts(verdicts.passes[1:], verdicts.confidence[1:], verdicts.scores[1:])
     return float(verdicts.confidence[0]), blank
+
+
+def _in_order(
+    found: dict[int, SufficientSet], members: list[SufficientSet]
+) -> tuple[SufficientSet, ...]:
+    return (*(found[index] for index in sorted(found)), *members)
 
 
 def _noting(found: dict[int, SufficientSet], index: int, walk: Asking) -> QueryPlan[None]:
