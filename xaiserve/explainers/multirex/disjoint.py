@@ -121,7 +121,7 @@ class Disjoint:
         """Take the pair's smaller set; without a pair, the global set."""
         if pair:
             return pair.pop()
-        return Start(self.whole.mask, "global", self.saliency) if self.whole else None
+        return Start(self.whole.mask, self.whole.kind, self.saliency) if self.whole else None
 
     def _next(
         self, pool: Pool, used: Region, pair: list[Start], keys: Keys
