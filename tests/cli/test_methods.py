@@ -35,6 +35,13 @@ def test_json_holds_the_same() -> None:
     }
 
 
+def test_presets_are_told_with_what_they_stand_for() -> None:
+    shown = CliRunner().invoke(main, ["methods", "multirex"]).stdout
+    assert "preset=rex stands for walk=every, spotlights=10" in shown
+    found = json.loads(CliRunner().invoke(main, ["methods", "multirex", "--json"]).stdout)
+    assert found["presets"]["fast"]["max_explanations"] == 2
+
+
 def test_an_unknown_method_is_misuse_that_lists_the_known() -> None:
     ended = CliRunner().invoke(main, ["methods", "magic"])
     assert ended.exit_code == 2

@@ -231,6 +231,22 @@ def test_a_parameter_out_of_range_is_refused_by_name(field, value, allowed):
         make_explainer("multirex", {field: value})
 
 
+def test_a_preset_sets_what_is_not_given():
+    made = make_explainer("multirex", {"preset": "rex", "spotlights": "3"})
+    assert (made.walk, made.pool, made.spotlights) == ("every", False, 3)
+    assert make_explainer("multirex", {"preset": "default"}) == MultiRex()
+
+
+@pytest.mark.parametrize("preset", MultiRex.presets)
+def test_every_preset_is_made_of_parameters(preset):
+    assert make_explainer("multirex", {"preset": preset}) != MultiRex()
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones():
+    with pytest.raises(InvalidInputError, match="one of default, rex, fast, thorough, got 'best'"):
+        make_explainer("multirex", {"preset": "best"})
+
+
 class TestMultiRexContract(ExplainerContract):
     explainer = MultiRex(
         iterations=4,

@@ -26,7 +26,7 @@ def command(name: str | None, *, as_json: bool) -> None:
 
 
 def _described(name: str) -> dict[str, Any]:  # Any: JSON
-    from xaiserve.explainers.registry import explainer_class
+    from xaiserve.explainers.registry import explainer_class, presets_of
     from xaiserve.parameters import parameters_of
 
     owner = explainer_class(name)
@@ -35,6 +35,7 @@ def _described(name: str) -> dict[str, Any]:  # Any: JSON
         "version": owner.version,
         "about": _first_line(owner),
         "needs_gradients": hasattr(owner, "attribute"),
+        "presets": {preset: dict(values) for preset, values in presets_of(owner).items()},
         "parameters": [
             {
                 "name": parameter.name,
@@ -65,8 +66,19 @@ def _page(one: dict[str, Any]) -> str:
     needs = "It needs a model with gradients." if one["needs_gradients"] else ""
     head = textwrap.fill(f"{one['about']} {needs}".strip(), _WIDTH)
     parts = [f"{one['name']}, version {one['version']}", head]
+    parts += [_preset(name, values) for name, values in one["presets"].items()]
     parts += [_parameter(parameter) for parameter in one["parameters"]]
     return "\n\n".join(parts)
+
+
+def _preset(name: str, values: dict[str, Any]) -> str:
+    told = ", ".join(f"{key}={_value(value)}" for key, value in values.items())
+    text = f"preset={name} stands for {told}"
+    return textwrap.fill(text, _WIDTH, subsequent_indent="    ")
+
+
+def _value(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 
 def _parameter(given: dict[str, Any]) -> str:

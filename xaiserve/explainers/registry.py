@@ -64,8 +64,14 @@ def make_explainer(name: str, options: Mapping[str, object] | None = None) -> Ex
     return made
 
 
+def presets_of(owner: type[Any]) -> Mapping[str, Mapping[str, object]]:
+    """Return a method's presets by name: the options that each sets."""
+    found: Mapping[str, Mapping[str, object]] = getattr(owner, "presets", {})
+    return found
+
+
 def _preset(name: str, owner: type[Any], preset: object) -> Mapping[str, object]:
-    known: Mapping[str, Mapping[str, object]] = getattr(owner, "presets", {})
+    known = presets_of(owner)
     if preset is None or preset == "default":
         return {}
     if preset not in known:

@@ -1,9 +1,10 @@
 """The methods as the service publishes them: one JSON Schema each."""
 
 from functools import lru_cache
+from typing import Any
 
 from xaiserve.explainers.base import Explainer, GradientExplainer
-from xaiserve.explainers.registry import EXPLAINERS, explainer_class, make_explainer
+from xaiserve.explainers.registry import EXPLAINERS, explainer_class, make_explainer, presets_of
 from xaiserve.parameters import parameters_of
 from xaiserve.serve.schemas import MethodBody
 
@@ -23,13 +24,20 @@ def method_body(name: str) -> MethodBody:
         version=owner.version,
         about=(owner.__doc__ or "").strip().partition("\n")[0],
         needs_gradients=_needs_gradients(make_explainer(name)),
+        presets={preset: dict(values) for preset, values in presets_of(owner).items()},
         parameters={
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",
-            "properties": {p.name: p.schema() for p in parameters_of(owner)},
+            "properties": _preset(owner) | {p.name: p.schema() for p in parameters_of(owner)},
             "additionalProperties": False,
         },
     )
+
+
+def _preset(owner: type[Any]) -> dict[str, Any]:  # Any: JSON Schema
+    names = ["default", *presets_of(owner)]
+    about = "A set of values; parameters that are given go before it."
+    return {"preset": {"enum": names, "default": "default", "description": about}}
 
 
 def _needs_gradients(explainer: Explainer) -> bool:

@@ -180,6 +180,9 @@ class MethodBody(Body):
     version: int
     about: str
     needs_gradients: bool
+    presets: dict[str, dict[str, Any]] = Field(
+        description="Values of parameters by the name that ``preset`` takes."
+    )
     parameters: dict[str, Any]  # Any: JSON Schema
 
 

@@ -43,11 +43,12 @@ class MultiRex(MultiRexOptions):
 
         A round's scores are held twice while they are judged. The number of classes is not known
         here; a thousand are assumed. A noise picture is held as it is and, with the image, as it
-        is normalised.
+        is normalised; so is a fill of an iteration's own.
         """
         pixels = case.height * case.width
-        noise = 3 * 4 * case.image.numel() * min(self.robustness, PICTURES)
-        images = (self.spotlights + 8) * pixels * 8 + noise
+        fills = self.iterations if self.baseline in {"random", "linear"} else 1
+        pictures = 3 * 4 * case.image.numel() * (fills + min(self.robustness, PICTURES))
+        images = (self.spotlights + 8) * pixels * 8 + pictures
         rows = max(min(self.iterations * 42, ROWS_PER_QUERY), self.spotlights * WIDE)
         rows = max(rows, 2 * (pixels // self.insertion_step) if self.curves else 0)
         return images + rows * 2 * 4 * 1000
