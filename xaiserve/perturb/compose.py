@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from xaiserve.models.classifier import Classifier
+from xaiserve.perturb._upload import upload
 from xaiserve.perturb.query import Leaf, Pixels, Scene
 from xaiserve.types import Images
 
@@ -47,7 +48,7 @@ class Composer:
         """Write the rows of ``leaf`` into a buffer, `inputs` unless given, from row ``at``."""
         out = (self.inputs if inputs is None else inputs)[at : at + len(leaf)]
         if isinstance(leaf, Pixels):
-            out.copy_(self._spec.normalise(leaf.images.to(self._device)))
+            out.copy_(self._spec.normalise(upload(leaf.images, self._device)))
             return
         image, fill = self._pictures(leaf.scene)
         weights = self._weights[: len(leaf)]
@@ -57,7 +58,7 @@ class Composer:
     def _pictures(self, scene: Scene) -> tuple[Images, Images]:
         found = self._scenes.get(scene)
         if found is None:
-            both = torch.stack([scene.image, scene.fill]).to(self._device)
+            both = upload(torch.stack([scene.image, scene.fill]), self._device)
             image, fill = self._spec.normalise(both).unsqueeze(1)
             found = self._scenes[scene] = (image, fill)
         return found

@@ -28,6 +28,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from xaiserve.perturb._upload import upload
 from xaiserve.types import Image, Images, Keep, Labels, Rank, Weights
 
 
@@ -92,8 +93,8 @@ class Mix:
         return replace(self, keep=self.keep[rows])
 
     def weigh(self, out: Weights) -> None:
-        share = self.keep.to(out.device, out.dtype)
-        labels = self.labels.to(out.device).flatten()
+        share = upload(self.keep, out.device, out.dtype)
+        labels = upload(self.labels, out.device).flatten()
         torch.index_select(share, 1, labels, out=out.view(len(out), labels.numel()))
 
 
@@ -137,7 +138,7 @@ class Boxes:
         most = int(place.max()) + 1
         padded = torch.zeros(n, most, 4, dtype=torch.int64)
         padded[self.row, place] = self.boxes
-        padded = padded.to(out.device)
+        padded = upload(padded, out.device)
         tall = _between(torch.arange(h, device=out.device)[:, None], padded[:, None, :, :2])
         wide = _between(torch.arange(w, device=out.device), padded[:, :, 2:, None].transpose(2, 3))
         torch.bmm(tall.to(out.dtype), wide.to(out.dtype), out=out)
@@ -177,8 +178,8 @@ class Ranked:
 
     def weigh(self, out: Weights) -> None:
         # Compared as float32, exact below 2**24: twenty times faster than integers into floats.
-        rank = self.rank.to(out.device, out.dtype)
-        start, stop = (ends.to(out.device, out.dtype) for ends in (self.start, self.stop))
+        rank = upload(self.rank, out.device, out.dtype)
+        start, stop = (upload(ends, out.device, out.dtype) for ends in (self.start, self.stop))
         torch.lt(rank, stop[:, None, None], out=out)
         if bool(self.start.any()):
             out *= rank >= start[:, None, None]
@@ -199,7 +200,7 @@ class Blend:
         return replace(self, weights=self.weights[rows])
 
     def weigh(self, out: Weights) -> None:
-        out.copy_(self.weights)
+        out.copy_(upload(self.weights, out.device))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,7 +221,7 @@ class Coarse:
         return replace(self, grids=self.grids[rows])
 
     def weigh(self, out: Weights) -> None:
-        out.copy_(enlarged(self.grids.to(out.device), out.shape[1], out.shape[2]))
+        out.copy_(enlarged(upload(self.grids, out.device), out.shape[1], out.shape[2]))
 
 
 def enlarged(grids: Float32[Tensor, "n r c"], height: int, width: int) -> Weights:
