@@ -14,8 +14,7 @@ from typing import Any, Final, Literal
 
 import torch
 
-from xaiserve.explainers.base import Explainer, Explanation
-from xaiserve.explainers.multirex import MultiRexExplanation, SufficientSet
+from xaiserve.explainers.base import Explainer, Explanation, ShownSet, WithSets
 from xaiserve.models.classifier import Classifier
 from xaiserve.models.frame import Frame
 from xaiserve.models.spec import ModelSpec
@@ -88,7 +87,7 @@ def explanation_document(
     saliency = subject.saliency(explanation.saliency)
     found = _common(subject, cost)
     found["saliency"] = saliency_document(saliency, whole=whole_map)
-    if isinstance(explanation, MultiRexExplanation):
+    if isinstance(explanation, WithSets):
         found["explanations"] = [
             _set(one, subject.mask(one.mask), selected=index in explanation.selected)
             for index, one in enumerate(explanation.explanations)
@@ -184,7 +183,7 @@ def _frame(subject: Subject) -> Document:
     return found
 
 
-def _set(one: SufficientSet, mask: torch.Tensor, *, selected: bool) -> Document:
+def _set(one: ShownSet, mask: torch.Tensor, *, selected: bool) -> Document:
     area = int(mask.sum())
     found: Document = {
         "mask": mask_to_rle(mask),

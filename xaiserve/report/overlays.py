@@ -7,8 +7,7 @@ from typing import Final
 import numpy as np
 from PIL import Image as PillowImage
 
-from xaiserve.explainers.base import Explanation
-from xaiserve.explainers.multirex import MultiRexExplanation, SufficientSet
+from xaiserve.explainers.base import Explanation, ShownSet, WithSets
 from xaiserve.models.frame import Frame
 from xaiserve.perturb.case import Case
 from xaiserve.report.drawing import Picture, to_picture
@@ -24,6 +23,7 @@ UNITS: Final[Mapping[str, str]] = {
     "kernel-shap": "Shapley value: share of the target's score",
     "grad-cam": "weighted activation of the last feature map",
     "integrated-gradients": "share of the change of the target's output",
+    "sag": "how much the mask that orders the patches hides",
 }
 """What a map's numbers mean, per method; `OWN_UNIT` for others."""
 
@@ -83,7 +83,7 @@ def _sketch(explanation: Explanation, picture: Picture) -> Sketch:
         saliency=explanation.saliency,
         unit=UNITS.get(explanation.explainer, OWN_UNIT),
     )
-    if not isinstance(explanation, MultiRexExplanation):
+    if not isinstance(explanation, WithSets):
         return found
     chosen = [explanation.explanations[index] for index in explanation.selected]
     return dataclasses.replace(
@@ -94,7 +94,7 @@ def _sketch(explanation: Explanation, picture: Picture) -> Sketch:
     )
 
 
-def _caption(one: SufficientSet) -> str:
+def _caption(one: ShownSet) -> str:
     return f"{one.area_fraction:.1%} of the model's picture, alone scored {one.confidence:.3f}"
 
 
