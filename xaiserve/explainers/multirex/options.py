@@ -46,6 +46,11 @@ class MultiRexOptions:
     """``rex`` searches as the tool does; ``fast`` for two sets at a third of the inputs;
     ``thorough`` for more and smaller ones."""
 
+    allow_non_top1: bool = param(
+        False, "Explain a target that the model does not decide for on the whole image.",
+        source=_OURS,
+    )  # fmt: skip
+
     # -- the responsibility map ---------------------------------------------------------------
 
     iterations: int = param(

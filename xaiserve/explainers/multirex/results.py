@@ -9,8 +9,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from xaiserve.explainers.base import Explanation
+from xaiserve.explainers.multirex.responsibility import SearchStatistics
 from xaiserve.perturb.plan import Goal, Verdicts
-from xaiserve.types import Region
+from xaiserve.types import Region, Saliency
 
 Origin = Literal["global", "spatial", "spotlight", "pool", "pair", "exclude", "empty"]
 
@@ -191,6 +192,31 @@ class Extras:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ClassMap:
+    """What the mutants that lost the label say about another class."""
+
+    target: int
+    saliency: Saliency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageCost:
+    """What one stage of a search has asked.
+
+    Parameters
+    ----------
+    questions
+        Rows, those included that were answered without the model.
+    rounds
+        Times it waited for answers.
+    """
+
+    stage: str
+    questions: int
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class MultiRexExplanation(Explanation):
     """A responsibility map and the sufficient sets found beside it.
 
@@ -215,6 +241,12 @@ class MultiRexExplanation(Explanation):
         is where the map has a value of 0 or less.
     contrastive, complete, contrastive_union, curves
         What the options asked for besides; none when not asked, or not reached before a stop.
+    class_maps
+        Maps of the other classes that mutants were given, with option ``class_maps``.
+    statistics
+        What the searches behind the map did; none when nothing was searched.
+    costs
+        What each stage has asked.
     notes
         Where the search had to depart from the options.
     """
@@ -230,6 +262,9 @@ class MultiRexExplanation(Explanation):
     complete: CompleteSet | None = None
     contrastive_union: ContrastiveSet | None = None
     curves: Curves | None = None
+    class_maps: tuple[ClassMap, ...] = ()
+    statistics: SearchStatistics | None = None
+    costs: tuple[StageCost, ...] = ()
     notes: tuple[str, ...] = ()
 
 
