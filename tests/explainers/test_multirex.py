@@ -231,6 +231,36 @@ def test_a_parameter_out_of_range_is_refused_by_name(field, value, allowed):
         make_explainer("multirex", {field: value})
 
 
+def test_the_stages_ask_what_the_engine_counts():
+    classifier = toys.any_classifier(IMAGE, FAR)
+    case = toys.toy_case(classifier, IMAGE)
+    with Engine(classifier) as engine:
+        ticket = engine.submit(SMALL.plan(case, Keys.root(0, case.image_id)))
+        found = ticket.result(60)
+    asked = sum(cost.questions for cost in found.costs)
+    assert asked == ticket.cost.model_inputs + ticket.cost.repeated_questions
+    stages = [cost.stage for cost in found.costs]
+    assert stages == ["target", "responsibility", "walks", "family", "examination"]
+    assert found.statistics.passing + found.statistics.failing == found.costs[1].questions
+
+
+def test_class_maps_are_returned_when_asked_for():
+    classifier = toys.patch_classifier(IMAGE, FAR[0])
+    assert explained(classifier).class_maps == ()
+    (other,) = explained(classifier, replace(SMALL, class_maps=True)).class_maps
+    assert other.target == 0
+    assert float(other.saliency.max()) == 1
+
+
+def test_a_target_that_is_not_decided_is_searched_for_when_that_is_allowed():
+    classifier = toys.patch_classifier(IMAGE, FAR[0])
+    case = toys.toy_case(classifier, IMAGE, target=0)
+    explainer = replace(SMALL, allow_non_top1=True)
+    found = run(explainer.plan(case, Keys.root(0, case.image_id)), classifier)
+    assert found.confidence < 0.5
+    assert found.trivial
+
+
 def test_a_preset_sets_what_is_not_given():
     made = make_explainer("multirex", {"preset": "rex", "spotlights": "3"})
     assert (made.walk, made.pool, made.spotlights) == ("every", False, 3)
