@@ -123,8 +123,30 @@ def test_the_lower_index_of_equal_scores_comes_first(classifier: ToyClassifier) 
 
 def test_details_hold_what_only_this_method_says(subject: Subject, outcome: Outcome) -> None:
     document = told(subject, outcome)
-    assert document["details"].keys() == {"exact", "flat_map", "trivial"}
+    assert document["details"].keys() >= {"exact", "flat_map", "trivial", "contrastive"}
+    assert document["details"]["contrastive"] is None
+    assert document["details"]["costs"][0] == {"stage": "target", "questions": 2, "rounds": 1}
+    assert document["details"]["statistics"]["iterations_used"] == 2
     assert document["explanations"][0]["details"].keys() >= {"margin", "ranked_px"}
+
+
+def test_masks_and_curves_inside_a_result_are_told_too(classifier: ToyClassifier) -> None:
+    case = dataclasses.replace(toy_case(classifier, toy_image()), frame=TWICE, name="toy.png")
+    method = dataclasses.replace(METHOD, contrastive=True, curves=True)
+    with Engine(classifier) as engine:
+        outcome = next(outcomes(method, engine, [case]))
+    subject = Subject(
+        classifier=classifier,
+        explainer=method,
+        seed=0,
+        case=case,
+        scores=SCORES,
+        frame_name="original",
+    )
+    details = told(subject, outcome)["details"]
+    assert rle_to_mask(details["contrastive"]["mask"]).shape == (48, 48)
+    assert len(details["curves"]["insertion"]) == 576 // method.insertion_step
+    assert json.loads(json.dumps(details)) == details
 
 
 def test_a_spent_budget_is_an_incomplete_explanation(subject: Subject) -> None:

@@ -51,6 +51,7 @@ def with_sets(*patches: tuple[int, int, int, int], selected: tuple[int, ...]) ->
                 area_px=area,
                 area_fraction=area / 576,
                 kind="spotlight",
+                components=1,
                 ranked_px=area,
             )
         )

@@ -101,5 +101,5 @@ def test_the_document_lists_every_set(document: Document, explanation: SagExplan
     assert [one["selected"] for one in document["explanations"]] == [True, False, True]
     for told, found in zip(document["explanations"], explanation.explanations, strict=True):
         assert torch.equal(rle_to_mask(told["mask"]), found.mask)
-        assert told["details"] == {"keeps_label": True, "margin": 0.6}
+        assert told["details"] == {"keeps_label": True, "margin": 0.6, "patches": [3, 4]}
     assert json.loads(json.dumps(document, allow_nan=False)) == document

@@ -89,11 +89,11 @@ def explanation_document(
     found["saliency"] = saliency_document(saliency, whole=whole_map)
     if isinstance(explanation, WithSets):
         found["explanations"] = [
-            _set(one, subject.mask(one.mask), selected=index in explanation.selected)
+            _set(one, subject, selected=index in explanation.selected)
             for index, one in enumerate(explanation.explanations)
         ]
         found["selected"] = list(explanation.selected)
-    found["details"] = _details(explanation, {*_COMMON, *found})
+    found["details"] = _details(explanation, subject, {*_COMMON, *found}, whole=whole_map)
     return found
 
 
@@ -183,7 +183,8 @@ def _frame(subject: Subject) -> Document:
     return found
 
 
-def _set(one: ShownSet, mask: torch.Tensor, *, selected: bool) -> Document:
+def _set(one: ShownSet, subject: Subject, *, selected: bool) -> Document:
+    mask = subject.mask(one.mask)
     area = int(mask.sum())
     found: Document = {
         "mask": mask_to_rle(mask),
@@ -193,19 +194,35 @@ def _set(one: ShownSet, mask: torch.Tensor, *, selected: bool) -> Document:
         "kind": one.kind,
         "selected": selected,
     }
-    found["details"] = _details(one, found)
+    found["details"] = _details(one, subject, found, whole=False)
     return found
 
 
-def _details(result: Any, told: Collection[str]) -> Document:  # Any: what a method returns
-    """Collect the numbers, flags and words of a result that are not ``told`` elsewhere."""
+# Any: what a method returns
+def _details(result: Any, subject: Subject, told: Collection[str], *, whole: bool) -> Document:
+    """Collect what a result says that is not ``told`` elsewhere."""
     names = sorted({field.name for field in dataclasses.fields(result)} - {*told})
     values = {name: getattr(result, name) for name in names}
     return {
-        name: _plain(value)
+        name: _detail(value, subject, whole=whole)
         for name, value in values.items()
-        if value is None or isinstance(value, bool | int | float | str)
+        if not (isinstance(value, torch.Tensor) and value.dim() > 2)  # noqa: PLR2004 -- a map's
     }
+
+
+def _detail(value: Any, subject: Subject, *, whole: bool) -> object:
+    """Describe one value: plain ones as they are, masks and maps as everywhere in the document."""
+    if isinstance(value, tuple):
+        return [_detail(part, subject, whole=whole) for part in value]
+    if dataclasses.is_dataclass(value):
+        return _details(value, subject, (), whole=whole)
+    if not isinstance(value, torch.Tensor):
+        return _plain(value)
+    if value.dtype == torch.bool:
+        return mask_to_rle(subject.mask(value))
+    if value.dim() == 1:
+        return [_number(one) for one in value.tolist()]
+    return saliency_document(subject.saliency(value), whole=whole)
 
 
 def _plain(value: object) -> object:

@@ -6,8 +6,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from xaiserve.report.document import FrameName
 
-Scalar = bool | int | float | str | None
-
 Number = float | None
 """Null where it is not finite: JSON has no NaN."""
 
@@ -78,7 +76,7 @@ class SetBody(Body):
     confidence: Number = Field(description="The target's score with only these pixels shown.")
     kind: str
     selected: bool = Field(description="In the largest family of sets that overlap little.")
-    details: dict[str, Scalar] = Field(description="What else the method says, in model pixels.")
+    details: dict[str, Any] = Field(description="What else the method says, in model pixels.")
 
 
 class PointBody(Body):
@@ -130,7 +128,7 @@ class ExplainBody(Body):
     explanations: list[SetBody] = []
     selected: list[int] = Field(default=[], description="Indices into ``explanations``.")
     saliency: SaliencyBody | None = None
-    details: dict[str, Scalar] = Field(default={}, description="What else the method says.")
+    details: dict[str, Any] = Field(default={}, description="What else the method says.")
     overlays: list[OverlayBody] = []
     frame: FrameBody
     cost: CostBody
