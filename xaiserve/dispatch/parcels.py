@@ -127,7 +127,7 @@ class Shelf:
         for number, arrays in parcel.things.items():
             self._things[number] = _thing(arrays)
         needed = parcel.numbers
-        missing = needed - self._things.keys()
+        missing = frozenset(needed - self._things.keys())
         for number in needed - missing:
             self._things.move_to_end(number)
         self._drop(needed)

@@ -45,12 +45,17 @@ class RemoteLane:
         Starts another and returns when it is ready; raises when none can be had.
     rows
         Most rows of a batch.
+
+    Attributes
+    ----------
+    worker
+        The one that scores now.
     """
 
     def __init__(self, worker: Worker, hire: Callable[[], Worker], rows: int) -> None:
         self.rows = rows
         self.depth = AHEAD
-        self._worker = worker
+        self.worker = worker
         self._hire = hire
         self._sender = Sender()
         self._receiver = ThreadPoolExecutor(1, "xaiserve-receive")
@@ -61,7 +66,7 @@ class RemoteLane:
 
     def begin(self, leaves: Sequence[Leaf]) -> "Future[Scored]":
         """See `Lane.begin`."""
-        worker = self._worker
+        worker = self.worker
         try:
             wait = worker.score(self._sender.pack(leaves))
         except WorkerLostError as error:
@@ -72,7 +77,7 @@ class RemoteLane:
         """Dismiss the worker; batches under way end in an error."""
         with self._lock:
             self._closed = True
-            self._worker.dismiss()
+            self.worker.dismiss()
         self._receiver.shutdown()
 
     def _receive(
@@ -96,7 +101,7 @@ class RemoteLane:
     def _lost(self, worker: Worker, error: WorkerLostError) -> LaneLostError:
         """Say that ``worker`` is lost; the first to notice has another hired."""
         with self._lock:
-            if worker is self._worker and self._back.done() and not self._closed:
+            if worker is self.worker and self._back.done() and not self._closed:
                 self._back = self._receiver.submit(self._replace, worker)
         return LaneLostError(str(error), self._back)
 
@@ -105,6 +110,6 @@ class RemoteLane:
         self._sender.forget()
         worker = self._hire()
         with self._lock:
-            self._worker = worker
+            self.worker = worker
             if self._closed:
                 worker.dismiss()

@@ -1,5 +1,7 @@
 """`Workers`: models in actors of the running Ray, and the lanes that lead to them."""
 
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +19,9 @@ from xaiserve.models.classifier import Classifier
 
 PATIENCE_S: Final = 120.0
 """How long a worker may take to start and to load the model."""
+
+_LOOK_S: Final = 0.5
+"""How often a wait for workers looks whether they are still wanted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,6 +104,7 @@ class Workers:
         self._digest = digest
         self._patience_s = patience_s
         self._rows = rows
+        self._closed = threading.Event()
         ready = self._hired(count)
         self.lanes: Sequence[RemoteLane] = [
             RemoteLane(worker, lambda: self._hired(1)[0], ready[0].rows) for worker in ready
@@ -116,7 +122,8 @@ class Workers:
         self.close()
 
     def close(self) -> None:
-        """End the workers; safe to call twice."""
+        """End the workers, those on their way too; safe to call twice."""
+        self._closed.set()
         for lane in self.lanes:
             lane.close()
 
@@ -147,9 +154,14 @@ class Workers:
 
     def _cards(self, actors: Sequence[Any]) -> list[Card]:
         loading = [actor.load.remote() for actor in actors]
-        loaded, late = ray.wait(loading, num_returns=len(loading), timeout=self._patience_s)
-        if late:
-            raise ModelUnavailableError(self._late(len(loaded), len(loading)))
+        until = time.monotonic() + self._patience_s
+        late = loading
+        while late:
+            loaded, late = ray.wait(loading, num_returns=len(loading), timeout=_LOOK_S)
+            if self._closed.is_set():
+                raise ModelUnavailableError("the workers are closed")
+            if late and time.monotonic() > until:
+                raise ModelUnavailableError(self._late(len(loaded), len(loading)))
         cards = []
         for card in ray.get(loading):
             if isinstance(card, Fault):
