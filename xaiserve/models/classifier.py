@@ -27,6 +27,11 @@ class Classifier(Protocol):
     def device(self) -> torch.device: ...
 
     @property
+    def streams(self) -> int:
+        """Threads that score batches at once, for most rows per second; 1 on a GPU."""
+        ...
+
+    @property
     def batch_rows(self) -> int:
         """The batch size at which this model scores most rows per second on its device."""
         ...
@@ -34,9 +39,10 @@ class Classifier(Protocol):
     def score_inputs(self, inputs: Images, *, exact: bool = False) -> Scores:
         """Score *normalised* pictures on `device`, (n, c, h, w) -> (n, k) float32 on the CPU.
 
-        Keeps no reference to ``inputs``; callers reuse the buffer. With ``exact`` it computes in
-        float32 even where it otherwise computes in fewer bits (`models.precision`): for sets that
-        are about to be released, and decisions that a hair's breadth could turn.
+        As many threads at once as there are `streams` may call it. Keeps no reference to
+        ``inputs``; callers reuse the buffer. With ``exact`` it computes in float32 even where it
+        otherwise computes in fewer bits (`models.precision`): for sets that are about to be
+        released, and decisions that a hair's breadth could turn.
         """
         ...
 

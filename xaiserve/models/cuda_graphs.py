@@ -58,6 +58,10 @@ class GraphRunner:
         return self.runner.threads
 
     @property
+    def streams(self) -> int:
+        return 1
+
+    @property
     def fixed_rows(self) -> int | None:
         return None
 

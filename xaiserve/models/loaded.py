@@ -41,6 +41,11 @@ class Runner(Protocol):
         ...
 
     @property
+    def streams(self) -> int:
+        """Callers at once with which it computes most; each has its part of the threads."""
+        ...
+
+    @property
     def fixed_rows(self) -> int | None:
         """The only batch size the network takes (smaller batches are padded); none when free."""
         ...
@@ -86,6 +91,10 @@ class LoadedClassifier:
     @property
     def device(self) -> torch.device:
         return self.runner.device
+
+    @property
+    def streams(self) -> int:
+        return self.runner.streams
 
     @cached_property
     def batch_rows(self) -> int:

@@ -41,6 +41,10 @@ class TorchRunner:
         return torch.get_num_threads()
 
     @property
+    def streams(self) -> int:
+        return 1
+
+    @property
     def fixed_rows(self) -> int | None:
         return None
 

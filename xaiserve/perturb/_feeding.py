@@ -5,14 +5,19 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from typing import Final
 
 from xaiserve.perturb._batching import Slice
 from xaiserve.perturb._desk import Desk, Seat
 from xaiserve.perturb._gradients import Ascent, Gradients
+from xaiserve.perturb._stepping import computing_alone
 from xaiserve.perturb.lanes import Lane, LaneLostError, Scored
 
 _LOOK_S = 0.2
 """How often plans that must stop are looked for while a lane is away: nothing else wakes it."""
+
+
+NAME: Final = "xaiserve-feed"
 
 
 class Feeder:
@@ -26,21 +31,36 @@ class Feeder:
         Who does it; none for a feeder that only steps gradient methods.
     gradients
         Stepped between two batches, by one of the feeders.
+    alone
+        Whether torch is to compute on this thread only, since other lanes have the other cores.
     """
 
-    def __init__(self, desk: Desk, lane: Lane | None, gradients: Gradients | None = None) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        lane: Lane | None,
+        gradients: Gradients | None = None,
+        *,
+        alone: bool = False,
+    ) -> None:
         self._seat = Seat(lane)
         desk.seats.append(self._seat)
         self._desk = desk
         self._gradients = gradients
         self._sent: deque[tuple[list[Slice], Future[Scored]]] = deque()
-        self._thread = threading.Thread(target=self._run, name="xaiserve-feed", daemon=True)
+        self._alone = alone
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._thread.start()
+        if self._alone:
+            self._thread = computing_alone(self._run, NAME)
+        else:
+            self._thread = threading.Thread(target=self._run, name=NAME, daemon=True)
+            self._thread.start()
 
     def join(self) -> None:
-        self._thread.join()
+        if self._thread:
+            self._thread.join()
 
     def _run(self) -> None:
         while True:

@@ -1,7 +1,7 @@
 """The threads on which plans compute, and how a generator is closed on them."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,6 +24,22 @@ def single_threaded(count: int) -> ThreadPoolExecutor:
     ready.wait()
     torch.set_num_threads(before)
     return pool
+
+
+def computing_alone(run: Callable[[], None], name: str) -> threading.Thread:
+    """Start a daemon thread on which torch computes alone; see `single_threaded`."""
+    before, ready = torch.get_num_threads(), threading.Event()
+
+    def body() -> None:
+        torch.set_num_threads(1)
+        ready.set()
+        run()
+
+    thread = threading.Thread(target=body, name=name, daemon=True)
+    thread.start()
+    ready.wait()
+    torch.set_num_threads(before)
+    return thread
 
 
 def closed(work: Generator[Any, Any, Any], error: BaseException | None) -> BaseException | None:

@@ -2,9 +2,11 @@
 
 Composing happens on normalised pictures: a scene's two pictures are normalised once, when the first
 question about it arrives, and never per perturbed image. One fused interpolation per row,
-``fill + weight * (image - fill)``, exact at weights 0 and 1.
+``fill + weight * (image - fill)``, exact at weights 0 and 1; over a fill of 0 a product.
 """
 
+import threading
+from typing import Final
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,6 +15,33 @@ from xaiserve.models.classifier import Classifier
 from xaiserve.perturb._upload import upload
 from xaiserve.perturb.query import Leaf, Pixels, Scene
 from xaiserve.types import Images
+
+ZERO: Final = 1e-6
+"""A normalised fill below this is 0: normalising the neutral colour leaves a rounding error."""
+
+
+class Pictures:
+    """The normalised pictures of scenes, on one device, while somebody holds the scene."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._spec = classifier.spec
+        self._device = classifier.device
+        self._scenes: WeakKeyDictionary[Scene, tuple[Images, Images | None]] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def of(self, scene: Scene) -> tuple[Images, Images | None]:
+        """Return the image and the fill, (1, c, h, w) each, normalised once; no fill where it is 0.
+
+        That is the neutral fill, the commonest; a product then does for an interpolation.
+        """
+        with self._lock:
+            found = self._scenes.get(scene)
+            if found is None:
+                both = upload(torch.stack([scene.image, scene.fill]), self._device)
+                image, fill = self._spec.normalise(both).unsqueeze(1)
+                nothing = bool(fill.abs().max() < ZERO)
+                found = self._scenes[scene] = (image, None if nothing else fill)
+            return found
 
 
 class Composer:
@@ -26,13 +55,22 @@ class Composer:
         Rows of a buffer, at least 1.
     buffers
         How many there are: one can be composed into while another is scored.
+    pictures
+        Shared by composers of one classifier; its own when none.
     """
 
-    def __init__(self, classifier: Classifier, rows: int, *, buffers: int = 1) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        rows: int,
+        *,
+        buffers: int = 1,
+        pictures: Pictures | None = None,
+    ) -> None:
         spec = classifier.spec
         self._spec = spec
         self._device = classifier.device
-        self._scenes: WeakKeyDictionary[Scene, tuple[Images, Images]] = WeakKeyDictionary()
+        self._pictures = pictures or Pictures(classifier)
         shape = (rows, spec.channels, spec.height, spec.width)
         self._weights = torch.empty(rows, spec.height, spec.width, device=self._device)
         self.buffers: tuple[Images, ...] = tuple(
@@ -50,15 +88,10 @@ class Composer:
         if isinstance(leaf, Pixels):
             out.copy_(self._spec.normalise(upload(leaf.images, self._device)))
             return
-        image, fill = self._pictures(leaf.scene)
+        image, fill = self._pictures.of(leaf.scene)
         weights = self._weights[: len(leaf)]
         leaf.weigh(weights)
-        torch.lerp(fill, image, weights.unsqueeze(1), out=out)
-
-    def _pictures(self, scene: Scene) -> tuple[Images, Images]:
-        found = self._scenes.get(scene)
-        if found is None:
-            both = upload(torch.stack([scene.image, scene.fill]), self._device)
-            image, fill = self._spec.normalise(both).unsqueeze(1)
-            found = self._scenes[scene] = (image, fill)
-        return found
+        if fill is None:
+            torch.mul(image, weights.unsqueeze(1), out=out)
+        else:
+            torch.lerp(fill, image, weights.unsqueeze(1), out=out)

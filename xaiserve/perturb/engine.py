@@ -20,6 +20,7 @@ from xaiserve.perturb._desk import Desk
 from xaiserve.perturb._feeding import Feeder
 from xaiserve.perturb._gradients import Ascent
 from xaiserve.perturb._stepping import closed, single_threaded
+from xaiserve.perturb.compose import Pictures
 from xaiserve.perturb.lanes import Lane, LocalLane
 from xaiserve.perturb.plan import Done, Event, QueryPlan, Stop, StopKind, T, step, stop
 from xaiserve.perturb.query import leaves
@@ -44,7 +45,7 @@ class Engine:
     Parameters
     ----------
     classifier
-        The model; one thread at a time calls it.
+        The model; as many threads at once call it as it has streams.
     lanes
         Who scores batches; none for the classifier in this process. All hold the same model. They
         belong to the caller, who closes them after the engine.
@@ -67,7 +68,7 @@ class Engine:
         steppers: int = 2,
     ) -> None:
         self.classifier = classifier
-        self._own = None if lanes else LocalLane(classifier, batch_rows or classifier.batch_rows)
+        self._own = [] if lanes else _local_lanes(classifier, batch_rows or classifier.batch_rows)
         self._steppers = single_threaded(steppers)
         self._desk = Desk(
             classifier.name,
@@ -76,10 +77,13 @@ class Engine:
             advance=lambda *given: self._steppers.submit(self._advance, *given),
             fail=lambda *given: self._steppers.submit(self._fail, *given),
         )
-        # Gradient methods compute here: between the batches of the model in this process, or, when
-        # that is elsewhere, on a thread of their own.
-        self._feeders = [Feeder(self._desk, self._own, self._desk.gradients)]
+        # Gradient methods compute between the batches of the model in this process, if it scores
+        # one at a time there; else on a thread of their own.
+        single = self._own[0] if len(self._own) == 1 else None
+        several = len(self._own) > 1
+        self._feeders = [Feeder(self._desk, single, self._desk.gradients)]
         self._feeders += [Feeder(self._desk, lane) for lane in lanes]
+        self._feeders += [Feeder(self._desk, lane, alone=True) for lane in self._own if several]
         for feeder in self._feeders:
             feeder.start()
 
@@ -141,8 +145,8 @@ class Engine:
             ticket.future.exception()
         for feeder in self._feeders:
             feeder.join()
-        if self._own:
-            self._own.close()
+        for lane in self._own:
+            lane.close()
         self._steppers.shutdown()
 
     # -- stepping: on the executor -----------------------------------------------------------
@@ -210,3 +214,9 @@ class Engine:
 
     def _fail(self, flight: Flight, error: BaseException) -> None:
         self._finish(flight, error=error)
+
+
+def _local_lanes(classifier: Classifier, rows: int) -> list[LocalLane]:
+    """Make a lane per stream of the model; they share the pictures."""
+    pictures = Pictures(classifier)
+    return [LocalLane(classifier, rows, pictures=pictures) for _ in range(classifier.streams)]

@@ -14,7 +14,7 @@ import torch
 
 from xaiserve.errors import ClassifierFaultError
 from xaiserve.models.classifier import Classifier
-from xaiserve.perturb.compose import Composer
+from xaiserve.perturb.compose import Composer, Pictures
 from xaiserve.perturb.drive import checked
 from xaiserve.perturb.query import Leaf
 from xaiserve.types import Images, Scores
@@ -78,18 +78,27 @@ class LocalLane:
     Parameters
     ----------
     classifier
-        The model; one thread at a time calls it.
+        The model; the lane calls it from one thread at a time.
     rows
         Most rows of a batch, at least 1.
     depth
         Batches under way, 1 or more; by the device when none.
+    pictures
+        Shared by the lanes of one classifier; its own when none.
     """
 
-    def __init__(self, classifier: Classifier, rows: int, *, depth: int | None = None) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        rows: int,
+        *,
+        depth: int | None = None,
+        pictures: Pictures | None = None,
+    ) -> None:
         self.rows = rows
         self.depth = depth or (1 if classifier.device.type == "cpu" else AHEAD)
         self._classifier = classifier
-        self._composer = Composer(classifier, rows, buffers=self.depth)
+        self._composer = Composer(classifier, rows, buffers=self.depth, pictures=pictures)
         self._free: SimpleQueue[Images] = SimpleQueue()
         for buffer in self._composer.buffers:
             self._free.put(buffer)

@@ -102,6 +102,10 @@ class ToyClassifier:
         return torch.device("cpu")
 
     @property
+    def streams(self) -> int:
+        return 1
+
+    @property
     def batch_rows(self) -> int:
         return self._batch_rows
 

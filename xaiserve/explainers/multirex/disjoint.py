@@ -213,9 +213,10 @@ class Disjoint:
 
 def _apart(regions: Sequence[Region]) -> tuple[torch.Tensor, torch.Tensor]:
     """Label pixels by which of ``regions`` they belong to; return that, and what each shows."""
-    stacked = torch.stack(list(regions)).flatten(1)
-    members, labels = torch.unique(stacked, dim=1, return_inverse=True)
-    return labels.view(regions[0].shape), members
+    bits = sum(region.long() << place for place, region in enumerate(regions))
+    codes, labels = torch.unique(torch.as_tensor(bits), return_inverse=True)
+    members = torch.stack([codes >> place & 1 for place in range(len(regions))]).bool()
+    return labels, members
 
 
 def _alone(scene: Scene, goal: Goal, region: Region) -> QueryPlan[Verdicts]:

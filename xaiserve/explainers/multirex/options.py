@@ -46,11 +46,6 @@ class MultiRexOptions:
     """``rex`` searches as the tool does; ``fast`` for two sets at a third of the inputs;
     ``thorough`` for more and smaller ones."""
 
-    allow_non_top1: bool = param(
-        False, "Explain a target that the model does not decide for on the whole image.",
-        source=_OURS,
-    )  # fmt: skip
-
     # -- the responsibility map ---------------------------------------------------------------
 
     iterations: int = param(
@@ -246,6 +241,10 @@ class MultiRexOptions:
     robustness: int = param(
         0, "Noise pictures on which each set is tried; 0 for none.", low=0, high=10_000,
         source=f"{_OURS} 64",
+    )  # fmt: skip
+    allow_non_top1: bool = param(
+        False, "Explain a target that the model does not decide for on the whole image.",
+        source=_OURS,
     )  # fmt: skip
 
     def __post_init__(self) -> None:
