@@ -234,3 +234,25 @@ def test_what_would_be_dropped_or_never_hold_is_misuse(
     ended = occluded(model_folder, photos, "--json", *words)
     assert ended.exit_code == 2
     assert said in ended.stderr
+
+
+@pytest.mark.ray
+def test_workers_find_what_one_process_finds(model_folder: Path, photos: Path) -> None:
+    here = explain(model_folder, photos, "--json", *QUICK)
+    there = explain(model_folder, photos, "--json", *QUICK, "--workers", 2)
+    assert there.exit_code == 0, there.output
+    assert findings(there) == findings(here)
+
+
+def findings(ended: Result) -> list[object]:
+    """Everything but the times."""
+    documents = json.loads(ended.stdout)
+    return [{**one, "cost": one["cost"]["model_inputs"]} for one in documents]
+
+
+def test_workers_are_refused_for_a_method_that_computes_gradients(
+    model_folder: Path, photos: Path
+) -> None:
+    ended = explain(model_folder, photos, "--json", "--method", "grad-cam", "--workers", 2)
+    assert ended.exit_code == 2
+    assert "workers must be 0 for method grad-cam, got 2" in ended.stderr

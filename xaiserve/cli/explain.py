@@ -34,6 +34,13 @@ from xaiserve.cli.options import SEED, Pair, Range, Seconds, each_once, model_op
 )
 @click.option("--max-inputs", type=click.IntRange(min=1), help="Model inputs per photo.")
 @click.option("--max-seconds", type=Seconds(), help="Seconds per photo.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Processes that share the work of every photo, each with the model; 0 for this one.",
+)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where files go.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per photo.")
 @click.pass_context

@@ -43,6 +43,8 @@ class Wish:
         A picture that hidden pixels show, for methods that are told to.
     max_inputs, max_seconds
         Limits per photo.
+    workers
+        Processes that score, each with the model; 0 for this one.
     out
         Folder for the files; no files when none.
     """
@@ -62,6 +64,7 @@ class Wish:
     context: Path | None = None
     max_inputs: int | None = None
     max_seconds: float | None = None
+    workers: int = 0
     out: Path | None = None
 
 

@@ -9,16 +9,14 @@ import click
 from tqdm import tqdm
 
 from xaiserve.cli.explaining import Result, Wish, results
+from xaiserve.cli.fanning import engine_for, loader
 from xaiserve.cli.files import Files
 from xaiserve.cli.main import FAILED, MISUSE, MISUSES
-from xaiserve.cli.options import named_source
 from xaiserve.errors import NoExplanationError
 from xaiserve.explainers.base import Explainer
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.classifier import Classifier
-from xaiserve.models.loading import load_classifier
 from xaiserve.perturb.case import Case
-from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.plan import Event, Progress
 from xaiserve.report.document import (
     Document,
@@ -34,22 +32,14 @@ from xaiserve.report.page import number
 def run(wish: Wish, *, as_json: bool) -> int:
     """Explain what ``wish`` names and return the exit code."""
     explainer = make_explainer(wish.method, wish.options)
-    name, source = named_source(wish.source)
-    model = load_classifier(
-        source,
-        name=name,
-        device=wish.device,
-        precision=wish.precision,
-        file_format=wish.file_format,
-        trust_code=wish.trust_code,
-    )
+    model = loader(wish)()
     for note in model.notes:
         click.echo(f"{model.name}: {note}", err=True)
     files = Files(wish.out, wish.frame) if wish.out else None
     told = _Told(as_json=as_json)
     # On a terminal only: elsewhere a bar is noise in a log.
     bar = tqdm(total=len(wish.photos), unit="image", disable=not sys.stderr.isatty())
-    with Engine(model) as engine, bar:
+    with engine_for(wish, explainer, model) as engine, bar:
         for result in results(wish, explainer, engine, _shows_phase(bar)):
             document = _document(result, wish, model, explainer)
             bar.clear()
