@@ -8,7 +8,7 @@ from typing import Final
 
 import torch
 
-CPU_SIZES: Final = (1, 4, 8, 16, 32)
+CPU_SIZES: Final = (1, 2, 4, 8, 16, 32)
 GPU_SIZES: Final = (1, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Few sizes, so that the budget pays for several passes. One row comes first: it warms up, and says
 what a larger batch of a slow model would cost."""
