@@ -1,10 +1,10 @@
 """``multirex-vs-rex``: wall time per image beside the reference tool's, at equal quality.
 
 Both explain the same model inputs with the same ONNX file and threads, one image at a time and in
-turn, ours with its defaults, the tool with its own and at the batch size that suits it best. Beside
-it: the size and area of the largest family with pairwise Dice of at most 0.1, and what each spends
-over its floor, the bare model's time for the rows that were scored; that comparison is at equal
-model inputs.
+turn, ours with preset ``fast``, the tool with its defaults and at the batch size that suits it
+best. Beside it: the size and area of the largest family with pairwise Dice of at most 0.1, and what
+each spends over its floor, the bare model's time for the rows that were scored; that comparison is
+at equal model inputs.
 
 With ``--quick`` the tool is not run: its time is then its floor, for the model inputs of its
 recorded rows, which it cannot undercut.
@@ -18,14 +18,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import torch
-
+from benchmarks.bare import Way, best_way
 from benchmarks.common import MOBILENET, Report, need_data, report, spread
 from benchmarks.record_rex import cases
 from benchmarks.rex import OVERLAP, Rex, Row, family_area, key_of, recorded, write_input
 from benchmarks.squeezenet import FOLDER as SQUEEZENET
 from xaiserve.api import start
-from xaiserve.explainers.multirex import MultiRex, MultiRexExplanation, select_family
+from xaiserve.explainers.multirex import MultiRexExplanation, select_family
+from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.loaded import LoadedClassifier
 from xaiserve.models.loading import load_classifier
 from xaiserve.perturb.case import Case
@@ -33,7 +33,7 @@ from xaiserve.perturb.engine import Engine
 
 BAR: Final = 1 / 3
 FLOOR_BAR: Final = 1.1
-OURS: Final = MultiRex()
+OURS: Final = make_explainer("multirex", {"preset": "fast"})
 MODELS: Final = {
     "MobileNetV2": MOBILENET / "model.onnx",
     "SqueezeNet 1.1": SQUEEZENET / "model.onnx",
@@ -44,7 +44,8 @@ THREADS: Final = 2
 BATCHES: Final = (1, 16, 64)
 """Batch sizes at which the tool is tried on the first image."""
 
-FLOOR_ROWS: Final = 128
+FLOOR_S: Final = 1.0
+"""Seconds of a measurement of the floor."""
 
 
 class Side(NamedTuple):
@@ -101,27 +102,33 @@ def _compared(onnx: Path, quick: bool) -> Row:
     images = list(islice(chosen, QUICK_IMAGES if quick else IMAGES))
     if not images:
         raise SystemExit("--quick needs recorded rows of the tool: python -m benchmarks.record_rex")
+    bare, _ = best_way(onnx, THREADS, seconds=FLOOR_S / 4)
     _explained(model, images[0], 0.0)  # the first search also pays for imports and tuning
     if quick:
-        pairs = [_against_floor(model, case, known[key_of(case, model)]) for case in images]
+        rows = [known[key_of(case, model)] for case in images]
+        pairs = [
+            _against_floor(model, bare, case, row) for case, row in zip(images, rows, strict=True)
+        ]
         return _summary(pairs, batch=None)
     with Rex(onnx, THREADS) as tool, tempfile.TemporaryDirectory() as folder:
         files = [write_input(case, model, Path(folder)) for case in images]
         batch = min(BATCHES, key=lambda batch: tool.explain(files[0], batch=batch)["wall_s"])
-        pairs = list(_interleaved(model, images, lambda i: tool.explain(files[i], batch=batch)))
+        pairs = list(
+            _interleaved(model, bare, images, lambda i: tool.explain(files[i], batch=batch))
+        )
     return _summary(pairs, batch)
 
 
 def _interleaved(
-    model: LoadedClassifier, images: Sequence[Case], explain: Callable[[int], Row]
+    model: LoadedClassifier, bare: Way, images: Sequence[Case], explain: Callable[[int], Row]
 ) -> Iterator[Pair]:
     """Explain each image here and by the tool, each between two measurements of the floor."""
-    before = _seconds_per_row(model)
+    before = 1 / bare.speed(FLOOR_S).wall
     for index, case in enumerate(images):
         ours = _explained(model, case, before)
-        between = _seconds_per_row(model)
+        between = 1 / bare.speed(FLOOR_S).wall
         told = explain(index)
-        after = _seconds_per_row(model)
+        after = 1 / bare.speed(FLOOR_S).wall
         yield Pair(
             ours._replace(floor=ours.model_inputs * (before + between) / 2),
             _of_tool(told, told["wall_s"], (between + after) / 2),
@@ -129,22 +136,12 @@ def _interleaved(
         before = after
 
 
-def _against_floor(model: LoadedClassifier, case: Case, row: Row) -> Pair:
-    before = _seconds_per_row(model)
+def _against_floor(model: LoadedClassifier, bare: Way, case: Case, row: Row) -> Pair:
+    before = 1 / bare.speed(FLOOR_S).wall
     ours = _explained(model, case, before)
-    per_row = (before + _seconds_per_row(model)) / 2
+    per_row = (before + 1 / bare.speed(FLOOR_S).wall) / 2
     floor = sum(row["inputs"].values()) * per_row
     return Pair(ours._replace(floor=ours.model_inputs * per_row), _of_tool(row, floor, per_row))
-
-
-def _seconds_per_row(model: LoadedClassifier) -> float:
-    """Time the model alone, on prepared input at the batch size it states."""
-    inputs = torch.rand(model.batch_rows, 3, model.spec.height, model.spec.width)
-    calls = -(-FLOOR_ROWS // model.batch_rows)
-    begun = time.perf_counter()
-    for _ in range(calls):
-        model.runner.outputs(inputs)
-    return (time.perf_counter() - begun) / (calls * model.batch_rows)
 
 
 def _explained(model: LoadedClassifier, case: Case, per_row: float) -> Side:

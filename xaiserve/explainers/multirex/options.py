@@ -35,12 +35,17 @@ class MultiRexOptions:
             "exclude": False,
             "prune": False,
         },
-        "fast": {"iterations": 6, "exclude": False, "max_explanations": 2},
+        "fast": {
+            "iterations": 6,
+            "exclude": False,
+            "max_explanations": 2,
+            "prune_block_px": 8,
+        },
         "thorough": {
             "climb_rounds": 300,
-            "restarts": 4,
+            "restarts": 8,
             "exclude_rounds": 20,
-            "prune_block_px": 4,
+            "prune_block_px": 2,
         },
     }
     """``rex`` searches as the tool does; ``fast`` for two sets at a third of the inputs;
@@ -185,7 +190,7 @@ class MultiRexOptions:
         150, "Rounds of climbing of one pair, 8 proposals each.", low=0, high=100_000, source=_OURS
     )
     restarts: int = param(
-        2, "Pairs that climb, one after the other.", low=1, high=100, source=_OURS
+        4, "Pairs that climb, one after the other.", low=1, high=100, source=_OURS
     )
     exclude: bool = param(
         True, "Search what the sets found so far leave, for further ones.", source=_OURS
@@ -213,7 +218,7 @@ class MultiRexOptions:
         source=_OURS,
     )
     prune_block_px: int = param(
-        8, "Side of the smallest blocks that are dropped, in pixels.", low=1, high=256, source=_OURS
+        4, "Side of the smallest blocks that are dropped, in pixels.", low=1, high=256, source=_OURS
     )
     overlap: float = param(
         0.0, "Largest Dice overlap within the selected family.", low=0, high=1, source=_TOOL
