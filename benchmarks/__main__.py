@@ -19,6 +19,9 @@ NAMES: Final = {
     "engine-ceiling": "benchmarks.engine_ceiling",
     "multirex-vs-rex": "benchmarks.multirex_vs_rex",
     "gpu": "benchmarks.gpu",
+    "fan-out": "benchmarks.fan_out",
+    "beside-bulk": "benchmarks.beside_bulk",
+    "peak-memory": "benchmarks.peak_memory",
     "http-parity": "benchmarks.http_parity",
     "job-restart": "benchmarks.job_restart",
 }
