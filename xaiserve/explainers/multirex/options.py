@@ -42,7 +42,7 @@ class MultiRexOptions:
             "prune_block_px": 8,
         },
         "thorough": {
-            "climb_rounds": 300,
+            "climb_rounds": 1000,
             "restarts": 8,
             "exclude_rounds": 20,
             "prune_block_px": 2,
@@ -187,10 +187,10 @@ class MultiRexOptions:
         True, "Search two complementary sets at once where fewer than two were found.", source=_OURS
     )
     climb_rounds: int = param(
-        150, "Rounds of climbing of one pair, 8 proposals each.", low=0, high=100_000, source=_OURS
+        500, "Rounds of climbing of one pair, 8 proposals each.", low=0, high=100_000, source=_OURS
     )
     restarts: int = param(
-        4, "Pairs that climb, one after the other.", low=1, high=100, source=_OURS
+        3, "Pairs that climb, one after the other.", low=1, high=100, source=_OURS
     )
     exclude: bool = param(
         True, "Search what the sets found so far leave, for further ones.", source=_OURS

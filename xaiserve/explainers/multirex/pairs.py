@@ -39,6 +39,9 @@ SECOND: Final = 0.05
 to give."""
 
 
+PATIENCE: Final = 50
+"""Rounds without a rise after which a climb is given up: where one region decides, none comes."""
+
 CLOSE: Final = 1e-3
 """Heights nearer than this are compared by scores of batches of one."""
 
@@ -94,12 +97,15 @@ class PairSearch:
     def _climb(self, pair: Pair, keys: Keys, labels: Labels) -> QueryPlan[Pair]:
         side = int(np.sqrt(len(pair.left)))
         generator = keys.generator()
+        idle = 0
         for _ in range(self.rounds):
-            if pair.passes:
+            if pair.passes or idle == PATIENCE:
                 break
             proposed = [_proposal(pair, side, generator) for _ in range(PROPOSALS)]
             judged = yield from self._judged(proposed, labels)
-            pair = yield from self._highest([pair, *judged], labels)
+            highest = yield from self._highest([pair, *judged], labels)
+            idle = 0 if highest.height > pair.height + CLOSE else idle + 1
+            pair = highest
         return pair
 
     def _highest(self, pairs: Sequence[Pair], labels: Labels) -> QueryPlan[Pair]:
