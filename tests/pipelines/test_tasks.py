@@ -37,12 +37,31 @@ def test_a_task_is_known_by_its_row_its_method_and_what_decides_the_result():
     assert len(others - {same}) == 9
 
 
-@given(st.integers(0, 100), st.integers(1, 40))
-def test_chunks_hold_every_task_once_and_in_order(count, size):
-    tasks = tuple(Task(str(number), ROW) for number in range(count))
-    found = list(chunks("rise", tasks, size))
-    assert [task for chunk in found for task in chunk.tasks] == list(tasks)
-    assert all(1 <= len(chunk.tasks) <= size for chunk in found)
+def numbered(count, start=0):
+    return tuple(Task(str(start + number), ROW) for number in range(count))
+
+
+counts = st.lists(st.integers(0, 60), max_size=3)
+
+
+@given(counts, st.integers(1, 9), st.none() | st.integers(1, 40))
+def test_chunks_hold_every_task_once_and_in_order(counts, workers, size):
+    tasks = {f"method-{index}": numbered(count) for index, count in enumerate(counts)}
+    found = list(chunks(tasks, workers, size))
+    for method, mine in tasks.items():
+        assert [task for each in found if each.method == method for task in each.tasks] == [*mine]
+    assert all(1 <= len(chunk.tasks) <= (size or 32) for chunk in found)
+
+
+def test_chunks_become_smaller_towards_the_end_of_the_job():
+    tasks = {"rise": numbered(40), "lime": numbered(10)}
+    sizes = [len(chunk.tasks) for chunk in chunks(tasks, 2)]
+    assert sizes[:3] == [7, 6, 5]
+    assert sizes[-8:] == [1] * 8
+
+
+def test_chunks_of_a_size_that_was_asked_for_all_have_it():
+    assert [len(chunk.tasks) for chunk in chunks({"rise": numbered(10)}, 2, 4)] == [4, 4, 2]
 
 
 def test_a_chunk_survives_the_way_to_a_worker():

@@ -22,7 +22,6 @@ from xaiserve.pipelines.tasks import (
     chunks,
     describe,
     make_tasks,
-    tasks_per_part,
 )
 from xaiserve.pipelines.totals import FAILURES
 from xaiserve.pipelines.work import Finisher
@@ -146,9 +145,11 @@ def _explain(
 
 def pending(job: Job, done: frozenset[str], workers: int) -> Iterator[Chunk]:
     """Cut what has no row yet into chunks."""
-    size = job.config.tasks_per_part or tasks_per_part(len(job.rows), workers)
-    for method, tasks in job.tasks.items():
-        yield from chunks(method, [task for task in tasks if task.task_id not in done], size)
+    waiting = {
+        method: [task for task in tasks if task.task_id not in done]
+        for method, tasks in job.tasks.items()
+    }
+    return chunks(waiting, workers, job.config.tasks_per_part)
 
 
 def _reports(waiting: Sequence[Chunk], order: WorkOrder, crew: Crew) -> Iterator[PartReport]:
