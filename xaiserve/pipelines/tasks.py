@@ -79,7 +79,7 @@ def chunks(
 
     Chunks have ``size``, or else become ever smaller, so that at the end of a job no worker waits
     long for another that has met hard images: 0.3 to 4 % of the job, where chunks of one size cost
-    2 to 17 % (simulated: 2 and 8 workers, 50 to 5 000 images, one in ten of them six times as hard).
+    2 to 17 % (simulated: 2 and 8 workers, 50 to 5 000 images, one in ten of them 6 times as hard).
     """
     left = sum(map(len, tasks.values()))
     for method, mine in tasks.items():
