@@ -9,7 +9,7 @@ import torch
 
 from xaiserve.api import start
 from xaiserve.dispatch.remote import RemoteLane, WorkerLostError
-from xaiserve.dispatch.scorer import Answer, Card, Fault, Missing, Scorer
+from xaiserve.dispatch.scorer import Answer, Card, Fault, Missing, Scorer, joined, split
 from xaiserve.errors import ClassifierFaultError, ModelUnavailableError
 from xaiserve.explainers.baselines.lime import Lime
 from xaiserve.explainers.baselines.occlusion import Occlusion
@@ -203,7 +203,7 @@ def test_a_worker_says_which_model_it_holds_and_what_batch_is_best():
     scorer = Scorer(partial(echo_classifier, batch_rows=5))
     card = scorer.load()
     assert isinstance(card, Card)
-    assert (card.name, card.digest) == ("echo", echo_classifier().digest)
+    assert (card.name, card.digest, card.classes) == ("echo", echo_classifier().digest, 2)
     assert scorer.prepare(None) == 5
     assert scorer.prepare(3) == 3
 
@@ -213,3 +213,19 @@ def test_a_worker_whose_model_cannot_be_loaded_says_why():
         raise FileNotFoundError("no such folder")
 
     assert Scorer(make).load() == Fault("FileNotFoundError: no such folder")
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 7])
+@pytest.mark.parametrize(
+    "outcome",
+    [Answer(torch.arange(10.0).view(5, 2).numpy(), 0.5), Missing(frozenset({1})), Fault("boom")],
+)
+def test_an_outcome_in_pieces_is_put_together_again(outcome, pieces):
+    parts = split(outcome, pieces)
+    assert len(parts) == pieces
+    found = joined(parts)
+    if isinstance(outcome, Answer):
+        assert found.seconds == outcome.seconds
+        assert (found.scores == outcome.scores).all()
+    else:
+        assert found == outcome

@@ -15,6 +15,7 @@ from xaiserve.models.loading import load_classifier
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.ticket import Limits
 from xaiserve.storage.records import to_table
+from xaiserve.testing.plans import counting_plan, echo_classifier
 from xaiserve.testing.toys import any_classifier, toy_case, toy_image
 
 pytestmark = pytest.mark.ray
@@ -65,6 +66,13 @@ def test_a_worker_that_is_killed_in_the_middle_changes_nothing():
         assert ticket.cost.model_inputs == 4000
     here, _ = explained(explainer)
     assert same(here, there)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_scores_of_many_classes_come_back_whole():
+    many = partial(echo_classifier, classes=4000)
+    with Workers(many, 1, rows=16) as workers, Engine(many(), lanes=workers.lanes) as engine:
+        assert all(engine.submit(counting_plan(0, 3, rows=40)).result(LIMIT_S))
 
 
 @pytest.mark.usefixtures("cluster")

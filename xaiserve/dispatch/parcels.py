@@ -46,8 +46,12 @@ class Described:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parcel:
-    """One batch, with the things that the worker is not known to keep; a scene is two arrays."""
+    """One batch of so many rows, with the things that the worker is not known to keep.
 
+    A scene is two arrays.
+    """
+
+    rows: int
     leaves: tuple[Described, ...]
     things: Mapping[int, tuple[Array, ...]]
 
@@ -76,7 +80,7 @@ class Sender:
         things: dict[int, tuple[Array, ...]] = {}
         with self._lock:
             described = tuple(self._describe(leaf, things, whole=whole) for leaf in leaves)
-        return Parcel(described, things)
+        return Parcel(sum(map(len, leaves)), described, things)
 
     def _describe(
         self, leaf: Leaf, things: dict[int, tuple[Array, ...]], *, whole: bool

@@ -1,9 +1,10 @@
 """`Scorer`: what one worker does. No Ray here."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from xaiserve.dispatch.parcels import KEPT_BYTES, Array, Parcel, Shelf
@@ -13,10 +14,11 @@ from xaiserve.perturb.lanes import LocalLane, fault_of
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Which model a worker holds, and in which process of its machine."""
+    """Which model a worker holds, how many classes it has, and the worker's process."""
 
     name: str
     digest: str
+    classes: int
     process: int
 
 
@@ -43,6 +45,22 @@ class Fault:
 
 
 Outcome = Answer | Missing | Fault
+
+
+def split(outcome: Outcome, pieces: int) -> tuple[Outcome, ...]:
+    """Cut an answer into so many of some rows each; another outcome is repeated."""
+    if not isinstance(outcome, Answer):
+        return (outcome,) * pieces
+    parts = np.array_split(outcome.scores, pieces)
+    return tuple(Answer(part, outcome.seconds) for part in parts)
+
+
+def joined(pieces: Sequence[Outcome]) -> Outcome:
+    """Undo `split`."""
+    answers = [piece for piece in pieces if isinstance(piece, Answer)]
+    if not answers:
+        return pieces[0]
+    return Answer(np.concatenate([answer.scores for answer in answers]), answers[0].seconds)
 
 
 class Scorer:
@@ -74,7 +92,8 @@ class Scorer:
             self._classifier = self._make()
         except Exception as error:  # noqa: BLE001 -- told to whoever asked
             return Fault(f"{type(error).__name__}: {error}")
-        return Card(self._classifier.name, self._classifier.digest, os.getpid())
+        model = self._classifier
+        return Card(model.name, model.digest, model.spec.classes, os.getpid())
 
     def prepare(self, rows: int | None) -> int:
         """Make room for batches of ``rows``, or of what is fastest here (measured, 2 s); say it."""
@@ -96,3 +115,7 @@ class Scorer:
         except Exception as error:  # noqa: BLE001 -- told to whoever asked, with the model's name
             return Fault(str(fault_of(self._classifier.name, error)))
         return Answer(scored.scores.numpy(), scored.seconds)
+
+    def score_in_pieces(self, parcel: Parcel, pieces: int) -> tuple[Outcome, ...]:
+        """Score one batch, the outcome `split`."""
+        return split(self.score(parcel), pieces)

@@ -15,14 +15,20 @@ def levels(values: list[float], *, alone: bool = False) -> Pixels:
     return Pixels(torch.tensor(values).view(-1, 1, 1, 1).expand(-1, 3, 8, 8).clone(), alone=alone)
 
 
-def echo_classifier(*, batch_rows: int = 64) -> toys.ToyClassifier:
-    """Make scores say the brightness of the picture, so that a mix-up of rows shows."""
+def echo_classifier(*, batch_rows: int = 64, classes: int = 2) -> toys.ToyClassifier:
+    """Make scores say the brightness of the picture, so that a mix-up of rows shows.
+
+    Classes beyond two have a score of 0.
+    """
 
     def function(images: Images) -> Scores:
-        own = images.mean(dim=(1, 2, 3))
-        return torch.stack([1 - own, own], dim=1)
+        scores = torch.zeros(len(images), classes)
+        scores[:, 1] = images.mean(dim=(1, 2, 3))
+        scores[:, 0] = 1 - scores[:, 1]
+        return scores
 
-    return toys.ToyClassifier("echo", toys.toy_spec(IMAGE), function, batch_rows=batch_rows)
+    spec = toys.toy_spec(IMAGE, labels=[f"class {index}" for index in range(classes)])
+    return toys.ToyClassifier("echo", spec, function, batch_rows=batch_rows)
 
 
 def counting_plan(start: int, rounds: int, rows: int = 5) -> QueryPlan[list[bool]]:
