@@ -34,7 +34,7 @@ def test_a_batch_that_gains_less_than_five_percent_is_not_taken() -> None:
 
 
 def test_equal_rates_give_the_smallest_batch_above_one() -> None:
-    assert best_rows(rates(Machine(0.0, 0.001))) == 4
+    assert best_rows(rates(Machine(0.0, 0.001))) == 2
 
 
 def test_one_row_wins_where_nothing_larger_comes_near() -> None:
@@ -45,7 +45,7 @@ def test_the_measurement_ends_within_its_budget() -> None:
     machine = Machine(0.0, 0.01)
     rates(machine)
     assert machine.now_s <= 2.0
-    assert machine.sizes == [1, 4, 8, 16, 32] * 3 + [1, 4, 8]
+    assert machine.sizes == [1, 2, 4, 8, 16, 32] * 3 + [1, 2, 4]
 
 
 def test_a_model_slower_than_the_budget_is_measured_once() -> None:
