@@ -73,6 +73,18 @@ class QuickLane(HandLane):
         return future
 
 
+class GatedLane(QuickLane):
+    """Answers at once when the gate is open, and keeps its first batch until then."""
+
+    def __init__(self, **wishes):
+        super().__init__(**wishes)
+        self.gate = threading.Event()
+
+    def begin(self, leaves):
+        assert self.gate.wait(LIMIT_S)
+        return super().begin(leaves)
+
+
 def resolved(error=None):
     future = Future()
     if error:
@@ -98,11 +110,12 @@ def test_one_question_spreads_over_lanes_and_comes_back_in_order():
     lanes = [HandLane(rows=4), HandLane(rows=4)]
     with Engine(echo_classifier(), lanes=lanes) as engine:
         ticket = engine.submit(asking(values(16)))
-        for lane in lanes:
-            lane.wait_for(1)
-        # The second lane's rows come back first.
-        for lane in reversed(lanes * 2):
-            lane.answer()
+        for _ in range(2):
+            for lane in lanes:
+                lane.wait_for(1)
+            # The second lane's rows come back first.
+            for lane in reversed(lanes):
+                lane.answer()
         assert own(ticket.result(LIMIT_S)) == values(16)
     assert [lane.sizes for lane in lanes] == [[4, 4], [4, 4]]
     assert ticket.cost.model_inputs == 16
@@ -115,16 +128,19 @@ def test_few_rows_are_shared_by_the_lanes_that_are_free():
     with Engine(echo_classifier(), lanes=lanes) as engine:
         ticket = engine.submit(asking(values(10)))
         for lane in lanes:
+            lane.wait_for(1)
+        for lane in lanes:
             lane.answer()
         ticket.result(LIMIT_S)
     assert [lane.sizes for lane in lanes] == [[5], [5]]
 
 
 def test_a_lane_takes_what_another_is_too_slow_for():
-    slow, quick = HandLane(rows=4), QuickLane(rows=4)
+    slow, quick = HandLane(rows=4), GatedLane(rows=4)
     with Engine(echo_classifier(), lanes=[slow, quick]) as engine:
         ticket = engine.submit(asking(values(40)))
         slow.wait_for(1)
+        quick.gate.set()
         while sum(quick.sizes) < 36:
             pass
         slow.answer()
@@ -148,18 +164,21 @@ def test_a_second_batch_goes_to_the_lane_that_has_none():
     with Engine(echo_classifier(), lanes=lanes) as engine:
         ticket = engine.submit(asking(values(8)))
         for lane in lanes:
+            lane.wait_for(1)
+        for lane in lanes:
             lane.answer()
         assert own(ticket.result(LIMIT_S)) == values(8)
     assert [lane.sizes for lane in lanes] == [[4], [4]]
 
 
 def test_rows_of_a_lost_lane_are_scored_by_another_and_charged_once():
-    lost, steady = HandLane(rows=4, depth=2), QuickLane(rows=4)
+    lost, steady = HandLane(rows=4, depth=2), GatedLane(rows=4)
     never = Future()
     with Engine(echo_classifier(), lanes=[lost, steady]) as engine:
         ticket = engine.submit(asking(values(16)))
         lost.wait_for(1)
         lost.lose(never)
+        steady.gate.set()
         assert own(ticket.result(LIMIT_S)) == values(16)
         assert ticket.cost.model_inputs == 16
     assert len(steady.brightness) == 16
