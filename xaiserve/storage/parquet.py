@@ -28,7 +28,9 @@ def read_parquet(store: ObjectStore, key: str, columns: Sequence[str] | None = N
     """Read a Parquet file, or some of its columns; those that it lacks are left out."""
     file = _opened(store, key)
     wanted = None if columns is None else [c for c in file.schema_arrow.names if c in columns]
-    return file.read(columns=wanted)
+    # On this thread: Arrow's own may still let go of Python buffers while the interpreter ends,
+    # which aborts the process.
+    return file.read(columns=wanted, use_threads=False)
 
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
