@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xaiserve.errors import InvalidInputError, XaiServeError
-from xaiserve.explainers.base import Explainer, Explanation, GradientExplainer
+from xaiserve.explainers.base import Explainer, Explanation, GradientExplainer, needs_of
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.classifier import Classifier
 from xaiserve.models.preparing import prepare
@@ -124,8 +124,14 @@ def start(
     Raises
     ------
     InvalidInputError
-        The method needs gradients and the model has none.
+        The method needs gradients and the model has none, or a contrast picture and the case has
+        none.
     """
+    if "contrast" in needs_of(explainer) and case.contrast is None:
+        raise InvalidInputError(
+            f"{explainer.name} compares the image with a contrast picture, and there is none: name "
+            "a translator, or where contrast pictures come from"
+        )
     keys = Keys.root(seed, case.image_id).child(explainer.name)
     about = f"{explainer.name} on image {case.name or case.image_id[:12]}"
     if isinstance(explainer, GradientExplainer):

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from xaiserve.models.classifier import DifferentiableClassifier
 from xaiserve.perturb.case import Case
@@ -100,3 +100,12 @@ class GradientExplainer(Protocol[E_co]):
 
 
 Explainer = QueryExplainer[Explanation] | GradientExplainer[Explanation]
+
+Need = Literal["contrast"]
+"""What a case must hold besides its image."""
+
+
+def needs_of(explainer: Explainer) -> frozenset[Need]:
+    """Say what a method needs of its cases: its class variable ``needs``; nothing when absent."""
+    found: frozenset[Need] = getattr(explainer, "needs", frozenset())
+    return found

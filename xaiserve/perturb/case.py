@@ -1,10 +1,33 @@
-"""`Case`: one image to explain."""
+"""`Case`: one image to explain, and `Contrast`: what it would look like in another class."""
 
 from dataclasses import dataclass, field
 
 from xaiserve.models.frame import Frame
 from xaiserve.models.spec import Rule
 from xaiserve.types import Colour, Image
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Contrast:
+    """The same picture as it would look in another class, and where it comes from.
+
+    Parameters
+    ----------
+    image
+        (c, h, w) float32 in [0, 1], of the size of the case's image.
+    provider
+        What made it: ``gan``, ``nearest``, ``file``, ``blur``, ``inpaint`` or ``ideal``.
+    digest
+        Sha256 of what decides it besides the image (a translator's weights, the other picture, the
+        pool); empty when nothing does.
+    notes
+        What a reader of the explanation should know of it (which translator, which picture).
+    """
+
+    image: Image
+    provider: str
+    digest: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -27,6 +50,8 @@ class Case:
         The classifier's decision rule: what "keeps the label" means.
     frame
         Where ``image`` lies in the original picture; none for an image made at the model's size.
+    contrast
+        The picture in another class, for methods that need one (`explainers.base.needs_of`).
     name
         A label for people (file name, or the id a manifest gives); enters no seed.
     context
@@ -43,6 +68,7 @@ class Case:
     rule: Rule = field(default_factory=Rule)
     frame: Frame | None = None
     context: Image | None = None
+    contrast: Contrast | None = None
     name: str = ""
     notes: tuple[str, ...] = ()
 
