@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from xaiserve.metrics.localisation import PixelAuroc, RankAccuracy, TopIou
+from xaiserve.metrics.localisation import LevelIou, PixelAuroc, RankAccuracy, TopIou
 from xaiserve.metrics.order import rank_pixels
 from xaiserve.metrics.pointing_game import EnergyPointingGame
 from xaiserve.metrics.scored import Scored
@@ -111,3 +111,25 @@ def test_missing_values_state_their_reason():
     assert scores(torch.ones(24, 23), region) == (Scored(None, "size_mismatch"),) * 3
     whole = torch.ones_like(region)
     assert PixelAuroc().score(region.float(), whole) == Scored(None, "full_mask")
+
+
+def test_level_iou_of_a_smooth_map_cuts_at_the_level():
+    saliency = torch.linspace(-3.0, 7.0, 11).repeat(11, 1)  # 0, 0.1, ..., 1 when scaled
+    region = torch.zeros(11, 11, dtype=torch.bool)
+    region[:, 6:] = True
+    assert LevelIou(level=0.5).score(saliency, region) == Scored(5 / 6)
+    assert LevelIou(level=0.55).score(saliency, region) == Scored(1.0)
+
+
+def test_level_iou_of_segments_keeps_the_largest_values_above_the_level():
+    saliency = torch.tensor([0.0, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0]).repeat(7, 1)
+    region = torch.zeros(7, 7, dtype=torch.bool)
+    region[:, 3:] = True
+    assert LevelIou(maps="segments").score(saliency, region) == Scored(1.0)
+    assert LevelIou(maps="segments", values=2).score(saliency, region) == Scored(0.5)
+    assert LevelIou(maps="segments", level=0.95).score(saliency, region) == Scored(0.25)
+
+
+def test_level_iou_says_why_it_has_no_value():
+    assert LevelIou().score(torch.ones(24, 24), corner()) == Scored(None, "constant_map")
+    assert LevelIou().score(torch.ones(24, 24), ~corner() & corner()) == Scored(None, "empty_mask")

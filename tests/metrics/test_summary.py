@@ -2,7 +2,7 @@
 
 import pytest
 
-from xaiserve.metrics.summary import ScoreRow, render_table, summarise
+from xaiserve.metrics.summary import POINTING, ScoreRow, render_table, summarise
 from xaiserve.metrics.tally import HitRate
 from xaiserve.perturb.rng import Keys
 
@@ -26,6 +26,7 @@ def rows():
         for image in ("a", "b", "c"):
             found.append(row(method, image, "pointing_game", hits))
             found.append(row(method, image, "energy_pointing_game", 0.5))
+            found.append(row(method, image, "grid_pointing", 0.25))
     return found
 
 
@@ -62,13 +63,14 @@ def test_metrics_without_a_column_are_left_out():
 
 
 def test_the_table_is_aligned():
-    lines = render_table(summarise(rows(), KEYS)).splitlines()
+    found = [each for each in rows() if each.metric != "energy_pointing_game"]
+    lines = render_table(summarise(found, KEYS, (POINTING[0], POINTING[2]))).splitlines()
     assert lines == [
-        "method     images  hit rate              energy                not scored",
-        "occlusion  3       1.000 [0.439, 1.000]  0.500 [0.500, 0.500]  0",
-        "rise       3       1.000 [0.439, 1.000]  0.500 [0.500, 0.500]  0",
-        "centre     3       0.000 [0.000, 0.561]  0.500 [0.500, 0.500]  0",
-        "chance     3       0.250 [0.250, 0.250]  0.500 [0.500, 0.500]  0",
+        "method     images  hit rate              grid                  not scored",
+        "occlusion  3       1.000 [0.439, 1.000]  0.250 [0.250, 0.250]  0",
+        "rise       3       1.000 [0.439, 1.000]  0.250 [0.250, 0.250]  0",
+        "centre     3       0.000 [0.000, 0.561]  0.250 [0.250, 0.250]  0",
+        "chance     3       0.250 [0.250, 0.250]  0.250 [0.250, 0.250]  0",
     ]
 
 
@@ -78,7 +80,7 @@ def test_the_table_says_what_could_not_be_scored():
         row("rise", "a", "energy_pointing_game", None, reason="zero_map"),
     ]
     assert render_table(summarise(found, KEYS)).splitlines()[1].split() == [
-        *("rise", "1", "0.500", "-", "1", "zero_map")
+        *("rise", "1", "0.500", "-", "-", "1", "zero_map")
     ]
 
 
@@ -91,7 +93,9 @@ def test_several_classes_get_columns_of_their_own():
 
 
 def test_no_rows_give_a_table_of_headings():
-    assert render_table(summarise([], KEYS)) == "method  images  hit rate  energy  not scored"
+    assert render_table(summarise([], KEYS)) == (
+        "method  images  hit rate  energy  grid  not scored"
+    )
 
 
 @pytest.mark.parametrize("images", [1, 2])

@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -84,6 +85,35 @@ def test_says_what_is_wrong_with_a_manifest(tmp_path, name, text, said):
     (tmp_path / name).write_text(text)
     with pytest.raises(InvalidInputError, match=said):
         expand(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "parquet"])
+def test_reads_the_squares_and_the_masks_of_features(tmp_path, ending):
+    path = tmp_path / f"m.{ending}"
+    squares, masks = [[24], [3, 4, 10]], ["a.png", "b.png"]
+    match ending:
+        case "csv":
+            first = 'x.png,"[[24],[3,4,10]]",a.png;b.png'
+            path.write_text(f"uri,feature_squares,feature_mask_uris\n{first}\ny.png,,\n")
+        case "json":
+            told = {"uri": "x.png", "feature_squares": squares, "feature_masks": masks}
+            path.write_text(json.dumps([told, {"uri": "y.png"}]))
+        case "parquet":
+            frame = {"uri": ["x.png", "y.png"], "feature_squares": [squares, None]}
+            pd.DataFrame(frame | {"feature_masks": [masks, None]}).to_parquet(path)
+    first, second = expand(str(path))
+    assert first.feature_squares == ((24,), (3, 4, 10))
+    assert first.feature_masks == (f"{tmp_path}/a.png", f"{tmp_path}/b.png")
+    assert (second.feature_squares, second.feature_masks) == ((), ())
+    assert ImageRow.from_json(json.loads(json.dumps(asdict(first)))) == first
+
+
+@pytest.mark.parametrize("squares", ["[[]]", "[[49]]", "[3]", "square", "[[-1]]", '{"a": 1}'])
+def test_refuses_features_that_are_no_squares(tmp_path, squares):
+    told = {"uri": "x.png", "feature_squares": squares}
+    (tmp_path / "m.json").write_text(json.dumps([told]))
+    with pytest.raises(InvalidInputError, match="row 0: feature_squares must list, per feature"):
+        expand(str(tmp_path / "m.json"))
 
 
 def test_says_that_nothing_is_there(tmp_path):

@@ -13,6 +13,10 @@ def row(method, image, hit, status="ok", **changes):
         "energy_reason": "",
         "energy_chance": 0.1,
         "energy_centre": 0.0,
+        "grid_pointing": hit,
+        "grid_pointing_reason": "",
+        "grid_pointing_chance": 0.2,
+        "grid_pointing_centre": 0.1,
     }
     known = {"method": method, "row_id": image, "target_label": "cat", "status": status}
     return {**scores, **known, **changes}
@@ -51,6 +55,9 @@ def test_truth_that_the_crop_removed_is_counted_for_the_blind_methods_too():
         "energy_centre": None,
         "pointing_game_reason": "empty_mask",
         "energy_reason": "empty_mask",
+        "grid_pointing_chance": None,
+        "grid_pointing_centre": None,
+        "grid_pointing_reason": "empty_mask",
     }
     found = list(score_rows([row("a", "1", None, **gone)]))
     assert {each.reason for each in found} == {"empty_mask"}

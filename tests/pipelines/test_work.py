@@ -20,6 +20,7 @@ from xaiserve.errors import (
 from xaiserve.explainers.base import Explanation
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.frame import Frame
+from xaiserve.models.spec import Resize
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.plan import QueryPlan, ask
@@ -28,8 +29,8 @@ from xaiserve.perturb.rng import Keys
 from xaiserve.pipelines import explain, pointing_game
 from xaiserve.pipelines.cluster import Placement
 from xaiserve.pipelines.explain import AsItIs
-from xaiserve.pipelines.manifest import expand
-from xaiserve.pipelines.pointing import PointingFinisher, pointed
+from xaiserve.pipelines.manifest import ImageRow, expand
+from xaiserve.pipelines.pointing import PointingFinisher, pointed, read_features
 from xaiserve.pipelines.tasks import Chunk, Task, make_tasks
 from xaiserve.pipelines.work import Bench, finds_sets, result_type
 from xaiserve.pipelines.worker import Worker, WorkOrder, load_model
@@ -38,6 +39,7 @@ from xaiserve.storage.local import LocalStore
 from xaiserve.storage.records import RowFormat
 from xaiserve.storage.results import open_results
 from xaiserve.testing.jobs import CELL_PX, cell_mask, write_images
+from xaiserve.testing.toys import light_classifier, toy_case, toy_image, toy_spec
 
 SETTINGS = {"any": "settings"}
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -199,11 +201,45 @@ def test_the_pointing_game_scores_every_explanation_beside_the_blind_methods(eng
     assert found[0].result.pointing_game_centre == 0.0
 
 
+def test_the_grid_game_takes_features_from_squares_or_masks_or_the_truth(engine, manifest):
+    tasks = tasks_of(manifest, occlusion())
+    # Cell 5 covers the pixels 8 to 15 of both axes, which are squares 1 to 3 of 7.
+    cell = [row * 7 + column for row in (1, 2, 3) for column in (1, 2, 3)]
+    masks = tuple(str(manifest.parent / f"{index:03d}-mask.tif") for index in (5, 0))
+    rows = [
+        tasks[5].row,
+        replace(tasks[5].row, feature_masks=masks),
+        replace(tasks[5].row, feature_masks=masks, feature_squares=((16,), (48,))),
+    ]
+    bench = Bench(occlusion(), engine, PointingFinisher())
+    own = [Task(str(number), row) for number, row in enumerate(rows)]
+    found = [each.result for each in bench.explain(own)]
+    assert found[0].features == (tuple(cell),)
+    assert (found[0].grid_pointing, found[0].grid_pointing_reason) == (1.0, "")
+    assert found[1].features == (tuple(cell), (0, 1, 7, 8))
+    assert found[2].features == ((16,), (48,))
+    assert found[2].grid_pointing == 2 / 49  # 48 is last of the squares at 0
+    assert found[2].grid_pointing_tied > 1
+    assert found[2].grid_pointing_chance < found[1].grid_pointing_chance
+
+
+def test_squares_of_a_picture_that_the_model_crops_are_refused():
+    spec = replace(toy_spec(toy_image(24)), resize=Resize(mode="shorter", side_px=24))
+    row = ImageRow(row_id="a", uri="a.png", feature_squares=((3,),))
+    case = toy_case(light_classifier(toy_image(24)), toy_image(24))
+    region = torch.zeros(24, 24, dtype=torch.bool)
+    whole = replace(case, frame=Frame.fit(spec, 48, 48))
+    assert read_features(row, whole, region) == (frozenset({3}),)
+    with pytest.raises(InvalidInputError, match="of which the model sees a part"):
+        read_features(row, replace(case, frame=Frame.fit(spec, 48, 60)), region)
+
+
 def test_truth_that_the_crop_removed_is_not_scored(engine, manifest):
     Image.new("L", (32, 32)).save(manifest.parent / "004-mask.tif")
     found = Bench(occlusion(), engine, PointingFinisher()).explain(tasks_of(manifest, occlusion()))
     scores = found[4].result
     assert (scores.pointing_game, scores.pointing_game_reason) == (None, "empty_mask")
+    assert (scores.grid_pointing, scores.grid_pointing_reason) == (None, "empty_mask")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from xaiserve.metrics.grid_pointing import GridPointingGame
 from xaiserve.metrics.pointing_game import EnergyPointingGame, PointingGame
 from xaiserve.metrics.tally import Estimate, Tally, Trial
 from xaiserve.perturb.rng import Keys
@@ -49,6 +50,7 @@ class Column:
 POINTING: Final = (
     Column(PointingGame.measure.name, "hit rate", hits=True),
     Column(EnergyPointingGame.measure.name, "energy"),
+    Column(GridPointingGame.measure.name, "grid"),
 )
 
 

@@ -11,12 +11,15 @@ from typing import Any, Final
 import pandas as pd
 
 from xaiserve.errors import InvalidInputError
+from xaiserve.metrics.grid_pointing import GRID_SIDE
 from xaiserve.storage.opening import list_pictures, open_store, read_uri
 
 _URI: Final = ("uri", "image", "path")
 _ID: Final = ("id", "row_id")
 _TARGET: Final = ("target", "label")
 _MASK: Final = ("mask", "mask_uri")
+_FEATURE_MASKS: Final = ("feature_masks", "feature_mask_uris")
+_FEATURE_SQUARES: Final = ("feature_squares",)
 """Names of a manifest's columns, the first that is there counts."""
 
 
@@ -34,12 +37,26 @@ class ImageRow:
         Class index or label to explain; the top class when none.
     mask
         Where the ground truth is: a picture of the image's size, not 0 in the region.
+    feature_masks
+        One such picture per feature of the ground truth.
+    feature_squares
+        The squares of the image's 7 x 7 grid that each feature touches, numbered row * 7 + column;
+        goes before ``feature_masks``.
     """
 
     row_id: str
     uri: str
     target: str | None = None
     mask: str | None = None
+    feature_masks: tuple[str, ...] = ()
+    feature_squares: tuple[tuple[int, ...], ...] = ()
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "ImageRow":  # Any: JSON
+        """Read the fields back from JSON, which knows no tuples."""
+        masks, squares = found["feature_masks"], found["feature_squares"]
+        told = {"feature_masks": tuple(masks), "feature_squares": tuple(map(tuple, squares))}
+        return cls(**{**found, **told})
 
 
 def expand(images: str, limit: int | None = None) -> tuple[ImageRow, ...]:
@@ -101,7 +118,43 @@ def _row(manifest: str, number: int, record: Mapping[str, Any]) -> ImageRow:
         uri=_beside(manifest, image),
         target=_first(record, _TARGET),
         mask=None if mask is None else _beside(manifest, mask),
+        feature_masks=tuple(_beside(manifest, each) for each in _feature_masks(record)),
+        feature_squares=_feature_squares(record, f"manifest {manifest}: row {number}"),
     )
+
+
+def _feature_masks(record: Mapping[str, Any]) -> Sequence[str]:
+    """Read masks joined by semicolons, as generated data sets have them, or in a list."""
+    found = next((record[name] for name in _FEATURE_MASKS if _holds(record.get(name))), "")
+    return [each for each in (found.split(";") if isinstance(found, str) else found) if each]
+
+
+def _feature_squares(record: Mapping[str, Any], where: str) -> tuple[tuple[int, ...], ...]:
+    """Read a list of lists of squares, or its JSON text.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none, a feature has no square, or a square lies outside the grid.
+    """
+    found = next((record[name] for name in _FEATURE_SQUARES if _holds(record.get(name))), ())
+    try:
+        listed = json.loads(found) if isinstance(found, str) else found
+        features = tuple(tuple(int(square) for square in feature) for feature in listed)
+    except (TypeError, ValueError):
+        features = ((),)
+    squares = GRID_SIDE**2
+    if not all(each and set(each) <= set(range(squares)) for each in features):
+        raise InvalidInputError(
+            f"{where}: feature_squares must list, per feature, squares from 0 to {squares - 1}, "
+            f"such as [[24],[3,4,10]], got {found!r}"
+        )
+    return features
+
+
+def _holds(value: Any) -> bool:
+    """Say whether a cell holds something: pandas' empty cell is NaN, and arrays have no truth."""
+    return not (value is None or isinstance(value, float) or len(value) == 0)
 
 
 def _first(record: Mapping[str, Any], names: Sequence[str]) -> str | None:

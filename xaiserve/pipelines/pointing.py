@@ -1,6 +1,7 @@
 """Does an explanation point at the ground truth? Scores of one task, and of the blind methods."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
 from functools import cache
 from typing import Any, get_type_hints
@@ -11,8 +12,10 @@ from typing_extensions import override
 
 from xaiserve.errors import InvalidInputError
 from xaiserve.explainers.base import Explainer, Explanation
+from xaiserve.metrics.grid_pointing import Feature, GridPointingGame, squares_of
 from xaiserve.metrics.pointing_game import EnergyPointingGame, PointingGame
 from xaiserve.perturb.case import Case
+from xaiserve.pipelines.manifest import ImageRow
 from xaiserve.pipelines.tasks import Task
 from xaiserve.pipelines.work import Finisher, read_image, result_type
 from xaiserve.storage.pictures import decode
@@ -29,14 +32,19 @@ class PointingScores:
         Where the ground truth was read.
     region
         The ground truth at the model's size; empty where the crop removed it.
-    pointing_game, energy
-        Of this explanation; see `PointingGame` and `EnergyPointingGame`.
-    pointing_game_chance, pointing_game_centre, energy_chance, energy_centre
-        Of the blind methods on the same region.
+    features
+        The grid squares of each feature of the ground truth.
+    pointing_game, energy, grid_pointing
+        Of this explanation; see `PointingGame`, `EnergyPointingGame` and `GridPointingGame`.
+    pointing_game_chance, pointing_game_centre and so on
+        Of the blind methods on the same ground truth.
+    grid_pointing_tied
+        See `GridScored.tied`.
     """
 
     mask_uri: str
     region: Region
+    features: tuple[tuple[int, ...], ...]
     tolerance_px: float
     pointing_game: float | None
     pointing_game_reason: str
@@ -46,6 +54,11 @@ class PointingScores:
     energy_reason: str
     energy_chance: float | None
     energy_centre: float | None
+    grid_pointing: float | None
+    grid_pointing_reason: str
+    grid_pointing_chance: float | None
+    grid_pointing_centre: float | None
+    grid_pointing_tied: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +74,24 @@ class PointingFinisher(Finisher):
     @override
     def finish(self, task: Task, case: Case, explanation: Explanation) -> Explanation:
         region = read_region(task.row.mask, case)
-        scores = self.score(task.row.mask or "", region, explanation)
+        features = read_features(task.row, case, region)
+        scores = self.score(task.row.mask or "", region, features, explanation)
         found: Explanation = pointed(type(explanation))(**_values(explanation), **_values(scores))
         return found
 
-    def score(self, mask_uri: str, region: Region, explanation: Explanation) -> PointingScores:
+    def score(
+        self, mask_uri: str, region: Region, features: Sequence[Feature], explanation: Explanation
+    ) -> PointingScores:
         """Score one explanation, and the blind methods beside it."""
         game, energy = PointingGame(tolerance_px=self.tolerance_px), EnergyPointingGame()
-        hit, share = (
-            game.score(explanation.saliency, region),
-            energy.score(explanation.saliency, region),
-        )
+        grid = GridPointingGame()
+        hit = game.score(explanation.saliency, region)
+        share = energy.score(explanation.saliency, region)
+        squares = grid.score(explanation.saliency, features)
         return PointingScores(
             mask_uri=mask_uri,
             region=region,
+            features=tuple(tuple(sorted(feature)) for feature in features),
             tolerance_px=self.tolerance_px,
             pointing_game=hit.value,
             pointing_game_reason=hit.reason,
@@ -84,6 +101,11 @@ class PointingFinisher(Finisher):
             energy_reason=share.reason,
             energy_chance=energy.chance(region).value,
             energy_centre=energy.centre(region).value,
+            grid_pointing=squares.value,
+            grid_pointing_reason=squares.reason,
+            grid_pointing_chance=grid.chance(features).value,
+            grid_pointing_centre=grid.centre(features).value,
+            grid_pointing_tied=squares.tied,
         )
 
 
@@ -129,6 +151,36 @@ def read_region(uri: str | None, case: Case) -> Region:
             f"got {mask.shape[1]}x{mask.shape[0]}"
         )
     return case.frame.region(torch.from_numpy(mask))
+
+
+def read_features(row: ImageRow, case: Case, region: Region) -> tuple[Feature, ...]:
+    """Find the grid squares of each feature, in the model's input.
+
+    They are stated; or those that the masks of the features touch, without features that the crop
+    removed; or those of the whole ground truth as one feature.
+
+    Raises
+    ------
+    InvalidInputError
+        Squares of a picture that the model sees only in part, or a mask that is no picture of the
+        image's size.
+    NotFoundError
+        There is no such file.
+    """
+    if row.feature_squares:
+        _see_whole(row, case)
+        return tuple(map(frozenset, row.feature_squares))
+    masks = [read_region(uri, case) for uri in row.feature_masks] or [region]
+    return tuple(squares for mask in masks if (squares := squares_of(mask)))
+
+
+def _see_whole(row: ImageRow, case: Case) -> None:
+    frame = case.frame
+    if frame and (frame.scaled_height, frame.scaled_width) != (frame.height, frame.width):
+        raise InvalidInputError(
+            f"feature_squares of row {row.row_id!r} divide the whole picture, of which the model "
+            "sees a part: give feature_masks instead"
+        )
 
 
 def _values(instance: Any) -> dict[str, Any]:  # Any: a dataclass

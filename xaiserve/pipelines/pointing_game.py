@@ -11,6 +11,7 @@ from typing_extensions import override
 from xaiserve.errors import InvalidInputError
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.metrics import summary as scores
+from xaiserve.metrics.grid_pointing import GridPointingGame
 from xaiserve.metrics.pointing_game import EnergyPointingGame, PointingGame
 from xaiserve.metrics.summary import ScoreRow
 from xaiserve.perturb.rng import Keys
@@ -27,14 +28,18 @@ from xaiserve.storage.opening import open_store
 
 SUMMARY: Final = "summary.json"
 
-_COLUMNS: Final = (
-    *("method", "row_id", "target_label", "status"),
+SCORED: Final = (
     *("pointing_game", "pointing_game_reason", "pointing_game_chance", "pointing_game_centre"),
     *("energy", "energy_reason", "energy_chance", "energy_centre"),
+    *("grid_pointing", "grid_pointing_reason", "grid_pointing_chance", "grid_pointing_centre"),
 )
+"""Columns that the table is made from, beside `_COMMON`."""
+
+_COMMON: Final = ("method", "row_id", "target_label", "status")
 _METRICS: Final = {
     "pointing_game": PointingGame.measure.name,
     "energy": EnergyPointingGame.measure.name,
+    "grid_pointing": GridPointingGame.measure.name,
 }
 
 
@@ -127,7 +132,7 @@ def run(
 
 def summarise(store: ObjectStore, config: Config) -> Summary:
     """Read the rows of a job and aggregate them."""
-    rows = read_rows(store, _COLUMNS).to_pylist()
+    rows = read_rows(store, _COMMON + SCORED).to_pylist()
     return Summary(
         totals=read_totals(store),
         table=scores.summarise(score_rows(rows), Keys.root(config.seed, "summary")),

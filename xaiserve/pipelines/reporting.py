@@ -14,7 +14,7 @@ from xaiserve.metrics import summary as scores
 from xaiserve.models.frame import Frame
 from xaiserve.perturb.rng import Keys
 from xaiserve.pipelines.pointing import pointed
-from xaiserve.pipelines.pointing_game import explanation_counts, score_rows
+from xaiserve.pipelines.pointing_game import SCORED, explanation_counts, score_rows
 from xaiserve.pipelines.totals import FAILURES, Totals, read_totals
 from xaiserve.pipelines.work import finds_sets, read_image, result_type
 from xaiserve.report.job import Distribution, Example, FailedRow, JobReport, job_page
@@ -36,10 +36,6 @@ LISTED: Final = 50
 _SIDE_PX: Final = 1000
 _POINTING: Final = "pointing-game"
 _COMMON: Final = ("method", "row_id", "image_name", "status", "error_text", "target_label")
-_SCORED: Final = (
-    *("pointing_game", "pointing_game_reason", "pointing_game_chance", "pointing_game_centre"),
-    *("energy", "energy_reason", "energy_chance", "energy_centre"),
-)
 _Row = Mapping[str, Any]  # a row's columns differ in type
 
 
@@ -62,7 +58,7 @@ def job_report(store: ObjectStore) -> JobReport:
         raise InvalidInputError(f"output {store.uri} must hold a finished job; this one is not")
     job: _Row = json.loads(store.read("job.json"))["configuration"]
     pointing = job["kind"] == _POINTING
-    columns = _COMMON + _SCORED if pointing else _COMMON
+    columns = _COMMON + SCORED if pointing else _COMMON
     rows: list[_Row] = read_rows(store, columns).to_pylist()
     totals = read_totals(store)
     failures = [row for row in rows if row["status"] in FAILURES]
@@ -179,6 +175,7 @@ def _example(task: TaskRow, result: Explanation, scored: _Row) -> Example:
     if "energy" in scored:
         facts.append(("pointing game", number(scored["pointing_game"], 2)))
         facts.append(("energy in the object", number(scored["energy"])))
+        facts.append(("grid squares", number(scored["grid_pointing"], 2)))
     picture: bytes | None = None
     try:
         original = decode(read_image(task.image_uri)).image

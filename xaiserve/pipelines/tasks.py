@@ -39,7 +39,7 @@ class Chunk:
     def from_json(cls, text: str) -> "Chunk":
         """Read what `to_json` wrote."""
         found = json.loads(text)
-        tasks = [Task(each["task_id"], ImageRow(**each["row"])) for each in found["tasks"]]
+        tasks = [Task(each["task_id"], ImageRow.from_json(each["row"])) for each in found["tasks"]]
         return cls(found["method"], tuple(tasks))
 
 

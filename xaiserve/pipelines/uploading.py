@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from xaiserve.pipelines.manifest import ImageRow
 from xaiserve.pipelines.work import read_image
@@ -33,6 +33,7 @@ def upload(rows: Sequence[ImageRow], store: ObjectStore) -> str:
             row,
             uri=_moved(row.uri, store, sent),
             mask=None if row.mask is None else _moved(row.mask, store, sent),
+            feature_masks=tuple(_moved(each, store, sent) for each in row.feature_masks),
         )
         for row in rows
     ]
@@ -55,7 +56,7 @@ def _moved(uri: str, store: ObjectStore, sent: dict[str, str]) -> str:
     return sent[uri]
 
 
-def _record(row: ImageRow) -> dict[str, str]:
+def _record(row: ImageRow) -> dict[str, Any]:  # Any: JSON
     fields = {"id": row.row_id, **asdict(row)}
     del fields["row_id"]
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: value for name, value in fields.items() if value}
