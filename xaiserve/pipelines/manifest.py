@@ -11,8 +11,10 @@ from typing import Any, Final
 import pandas as pd
 
 from xaiserve.errors import InvalidInputError
-from xaiserve.metrics.grid_pointing import GRID_SIDE
 from xaiserve.storage.opening import list_pictures, open_store, read_uri
+
+SQUARES: Final = 49
+"""Of the 7 x 7 grid on which features are found (`metrics.grid_pointing`)."""
 
 _URI: Final = ("uri", "image", "path")
 _ID: Final = ("id", "row_id")
@@ -143,10 +145,9 @@ def _feature_squares(record: Mapping[str, Any], where: str) -> tuple[tuple[int, 
         features = tuple(tuple(int(square) for square in feature) for feature in listed)
     except (TypeError, ValueError):
         features = ((),)
-    squares = GRID_SIDE**2
-    if not all(each and set(each) <= set(range(squares)) for each in features):
+    if not all(each and set(each) <= set(range(SQUARES)) for each in features):
         raise InvalidInputError(
-            f"{where}: feature_squares must list, per feature, squares from 0 to {squares - 1}, "
+            f"{where}: feature_squares must list, per feature, squares from 0 to {SQUARES - 1}, "
             f"such as [[24],[3,4,10]], got {found!r}"
         )
     return features
