@@ -15,6 +15,7 @@
     ├── CapacityError                full for now; come back after ``retry_after_s``
     ├── ModelUnavailableError        the model cannot be loaded, or no replica holds it
     ├── ClassifierFaultError         the model raised, or answered with NaN or a wrong shape
+    ├── TrainingFailedError          a training diverged, or its workers keep dying
     └── StoreUnavailableError        bucket unreachable, or credentials missing or refused
 """
 
@@ -73,6 +74,10 @@ class ModelUnavailableError(XaiServeError):
 
 class ClassifierFaultError(XaiServeError):
     """The model raised, or answered with NaN, a wrong shape or a wrong number of rows."""
+
+
+class TrainingFailedError(XaiServeError):
+    """A training cannot go on: it diverged, or its workers keep dying."""
 
 
 class StoreUnavailableError(XaiServeError):

@@ -58,7 +58,7 @@ class TorchRunner:
         OutOfMemoryError
             Of torch: the batch is too large for the device.
         """
-        with torch.inference_mode(), _full_precision(self.device), self._computing():
+        with torch.inference_mode(), full_precision(self.device), self._computing():
             try:
                 return self.network(inputs.contiguous(memory_format=self.layout)).float()
             except torch.OutOfMemoryError:
@@ -73,7 +73,7 @@ class TorchRunner:
         return torch.autocast(self.device.type, self.dtype, cache_enabled=False)
 
 
-def _full_precision(device: torch.device) -> AbstractContextManager[None]:
+def full_precision(device: torch.device) -> AbstractContextManager[None]:
     """Keep cuDNN from rounding float32 convolutions to ten bits (its default on newer GPUs)."""
     if device.type != "cuda":
         return nullcontext()
