@@ -8,8 +8,8 @@ from xaiserve.errors import InvalidInputError
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.pipelines import explain, pointing_game
 from xaiserve.pipelines.cluster import Crew, Placement, crew_for
-from xaiserve.pipelines.manifest import ImageRow
 from xaiserve.pipelines.tasks import Chunk, Task, chunks, make_tasks, tasks_per_part
+from xaiserve.storage.manifest import ImageRow
 
 ROW = ImageRow(row_id="a", uri="/a.png", target="1", mask="/m.png")
 SETTINGS = {"kind": "explain", "seed": 0, "model": "digest"}

@@ -201,8 +201,8 @@ def reachable_images(config: "JobConfig", *, here: bool, upload: bool) -> str:
     InvalidInputError
         Images or output are paths of this machine and the cluster is elsewhere.
     """
-    from xaiserve.pipelines.manifest import expand
     from xaiserve.pipelines.uploading import upload as send
+    from xaiserve.storage.manifest import expand
     from xaiserve.storage.opening import open_store
 
     if not here and _is_path(config.out):

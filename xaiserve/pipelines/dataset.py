@@ -14,7 +14,6 @@ from xaiserve.explainers.base import Explainer, GradientExplainer
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.pipelines.cluster import Crew, Placement, free_crew, ray_for
 from xaiserve.pipelines.config import JobConfig
-from xaiserve.pipelines.manifest import ImageRow, expand
 from xaiserve.pipelines.progress import Progress, Reporter
 from xaiserve.pipelines.tasks import (
     Chunk,
@@ -26,6 +25,7 @@ from xaiserve.pipelines.tasks import (
 from xaiserve.pipelines.totals import FAILURES
 from xaiserve.pipelines.work import Finisher
 from xaiserve.pipelines.worker import PartReport, Worker, WorkOrder, load_model
+from xaiserve.storage.manifest import ImageRow, expand
 from xaiserve.storage.opening import open_store
 from xaiserve.storage.results import ResultSet, digest_of, open_results
 

@@ -15,9 +15,9 @@ from xaiserve.explainers.base import Explainer, Explanation
 from xaiserve.metrics.grid_pointing import Feature, GridPointingGame, squares_of
 from xaiserve.metrics.pointing_game import EnergyPointingGame, PointingGame
 from xaiserve.perturb.case import Case
-from xaiserve.pipelines.manifest import ImageRow
 from xaiserve.pipelines.tasks import Task
 from xaiserve.pipelines.work import Finisher, read_image, result_type
+from xaiserve.storage.manifest import ImageRow
 from xaiserve.storage.pictures import decode
 from xaiserve.types import Region
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from xaiserve.explainers.base import Explainer
 from xaiserve.parameters import parameters_of
-from xaiserve.pipelines.manifest import ImageRow
+from xaiserve.storage.manifest import ImageRow
 from xaiserve.storage.results import digest_of
 
 MAX_TASKS_PER_PART: Final = 32

@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from xaiserve.pipelines.manifest import ImageRow
 from xaiserve.pipelines.work import read_image
+from xaiserve.storage.manifest import ImageRow
 from xaiserve.storage.objects import ObjectStore, exists
 from xaiserve.storage.opening import is_s3
 from xaiserve.storage.results import digest_of
@@ -17,7 +17,7 @@ FOLDER: Final = "uploads"
 
 
 def upload(rows: Sequence[ImageRow], store: ObjectStore) -> str:
-    """Copy local pictures and masks into ``store`` and return the address of their manifest.
+    """Copy local pictures and what goes with them into ``store``; return their manifest's address.
 
     Equal files are stored once; those that are there already are not sent again. Rows whose files
     are in a bucket stay as they are.
@@ -33,6 +33,7 @@ def upload(rows: Sequence[ImageRow], store: ObjectStore) -> str:
             row,
             uri=_moved(row.uri, store, sent),
             mask=None if row.mask is None else _moved(row.mask, store, sent),
+            contrast=None if row.contrast is None else _moved(row.contrast, store, sent),
             feature_masks=tuple(_moved(each, store, sent) for each in row.feature_masks),
         )
         for row in rows

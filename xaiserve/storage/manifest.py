@@ -22,6 +22,7 @@ _TARGET: Final = ("target", "label")
 _MASK: Final = ("mask", "mask_uri")
 _FEATURE_MASKS: Final = ("feature_masks", "feature_mask_uris")
 _FEATURE_SQUARES: Final = ("feature_squares",)
+_CONTRAST: Final = ("contrast", "contrast_uri")
 """Names of a manifest's columns, the first that is there counts."""
 
 
@@ -39,6 +40,8 @@ class ImageRow:
         Class index or label to explain; the top class when none.
     mask
         Where the ground truth is: a picture of the image's size, not 0 in the region.
+    contrast
+        Where the same image is as it would look in another class.
     feature_masks
         One such picture per feature of the ground truth.
     feature_squares
@@ -50,6 +53,7 @@ class ImageRow:
     uri: str
     target: str | None = None
     mask: str | None = None
+    contrast: str | None = None
     feature_masks: tuple[str, ...] = ()
     feature_squares: tuple[tuple[int, ...], ...] = ()
 
@@ -114,7 +118,7 @@ def _row(manifest: str, number: int, record: Mapping[str, Any]) -> ImageRow:
         raise InvalidInputError(
             f"manifest {manifest}: row {number} has no column {' or '.join(map(repr, _URI))}"
         )
-    mask = _first(record, _MASK)
+    mask, contrast = _first(record, _MASK), _first(record, _CONTRAST)
     return ImageRow(
         row_id=_first(record, _ID) or f"{number:06d}",
         uri=_beside(manifest, image),
@@ -122,6 +126,7 @@ def _row(manifest: str, number: int, record: Mapping[str, Any]) -> ImageRow:
         mask=None if mask is None else _beside(manifest, mask),
         feature_masks=tuple(_beside(manifest, each) for each in _feature_masks(record)),
         feature_squares=_feature_squares(record, f"manifest {manifest}: row {number}"),
+        contrast=None if contrast is None else _beside(manifest, contrast),
     )
 
 

@@ -7,9 +7,12 @@ import pytest
 from PIL import Image
 
 from xaiserve.errors import ArtifactNotFoundError, InvalidInputError
-from xaiserve.pipelines.manifest import ImageRow, expand
+from xaiserve.storage.manifest import ImageRow, expand
 
-RECORDS = [{"id": "a", "uri": "x.png", "label": 3, "mask": "m.png"}, {"id": "b", "uri": "y.png"}]
+RECORDS = [
+    {"id": "a", "uri": "x.png", "label": 3, "mask": "m.png", "contrast": "c.png"},
+    {"id": "b", "uri": "y.png"},
+]
 
 
 def picture(path: Path) -> str:
@@ -22,7 +25,7 @@ def written(folder: Path, ending: str) -> str:
     path = folder / f"manifest{ending}"
     match ending:
         case ".csv":
-            path.write_text("id,uri,label,mask\na,x.png,3,m.png\nb,y.png,,\n")
+            path.write_text("id,uri,label,mask,contrast\na,x.png,3,m.png,c.png\nb,y.png,,,\n")
         case ".json":
             path.write_text(json.dumps(RECORDS))
         case ".jsonl":
@@ -35,7 +38,13 @@ def written(folder: Path, ending: str) -> str:
 @pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl", ".parquet"])
 def test_reads_every_kind_of_manifest_alike(tmp_path, ending):
     assert expand(written(tmp_path, ending)) == (
-        ImageRow(row_id="a", uri=f"{tmp_path}/x.png", target="3", mask=f"{tmp_path}/m.png"),
+        ImageRow(
+            row_id="a",
+            uri=f"{tmp_path}/x.png",
+            target="3",
+            mask=f"{tmp_path}/m.png",
+            contrast=f"{tmp_path}/c.png",
+        ),
         ImageRow(row_id="b", uri=f"{tmp_path}/y.png"),
     )
 
