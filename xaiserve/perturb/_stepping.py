@@ -16,9 +16,7 @@ def single_threaded(count: int) -> ThreadPoolExecutor:
     """
     before = torch.get_num_threads()
     ready = threading.Barrier(count + 1)
-    pool = ThreadPoolExecutor(
-        count, "xaiserve-step", initializer=torch.set_num_threads, initargs=(1,)
-    )
+    pool = ThreadPoolExecutor(count, "xaiserve-step", initializer=_compute_alone)
     for _ in range(count):
         pool.submit(ready.wait)
     ready.wait()
@@ -31,7 +29,7 @@ def computing_alone(run: Callable[[], None], name: str) -> threading.Thread:
     before, ready = torch.get_num_threads(), threading.Event()
 
     def body() -> None:
-        torch.set_num_threads(1)
+        _compute_alone()
         ready.set()
         run()
 
@@ -40,6 +38,13 @@ def computing_alone(run: Callable[[], None], name: str) -> threading.Thread:
     ready.wait()
     torch.set_num_threads(before)
     return thread
+
+
+def _compute_alone() -> None:
+    # Read before it is set: a thread that has never read it takes the process's number at its
+    # first operation, whatever was set for it.
+    torch.get_num_threads()
+    torch.set_num_threads(1)
 
 
 def closed(work: Generator[Any, Any, Any], error: BaseException | None) -> BaseException | None:
