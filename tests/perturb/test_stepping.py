@@ -1,5 +1,7 @@
 """The threads on which plans and lanes compute."""
 
+import threading
+
 import pytest
 import torch
 
@@ -27,7 +29,9 @@ def test_stepping_threads_compute_alone_though_the_process_has_more():
 
 
 def test_a_lane_computes_alone_though_the_process_has_more():
-    found = []
-    computing_alone(lambda: found.append(computed()), "lane").join()
+    found, started = [], threading.Event()
+    lane = computing_alone(lambda: (started.wait(10), found.append(computed())), "lane")
+    started.set()
+    lane.join()
     assert found == [1]
     assert torch.get_num_threads() == 2
