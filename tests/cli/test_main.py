@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from xaiserve import errors
 from xaiserve.cli import main
-from xaiserve.cli.main import COMMANDS, LazyGroup, failure
+from xaiserve.cli.main import COMMANDS, Program, failure
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -73,11 +73,11 @@ def test_each_kind_of_error_has_its_exit_code(error: Exception, exit_code: int) 
     assert failure(error).exit_code == exit_code
 
 
-class Raising(LazyGroup):
+class Raising(Program):
     """The group, with one command that fails."""
 
     def __init__(self, error: Exception) -> None:
-        super().__init__("main", params=main.params, callback=main.callback)
+        super().__init__("main", entries={}, params=main.params, callback=main.callback)
         self._error = error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:

@@ -1,6 +1,7 @@
 """The folder that `write_dataset` makes."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from xaiserve.data.dataset import read_manifest, write_dataset
 from xaiserve.data.planted import planted_sample, planted_samples
 from xaiserve.data.synthetic import synthetic_samples
 from xaiserve.errors import ConflictError
+from xaiserve.storage.manifest import expand
 
 
 def read(path):
@@ -29,6 +31,29 @@ def test_pictures_and_masks_come_back_pixel_for_pixel(tmp_path):
     for piece, feature in zip(pieces, samples[0].features, strict=True):
         assert np.array_equal(piece, feature.mask)
     assert rows[1].mask_uri == ""
+
+
+def test_pictures_lie_in_a_folder_per_label_beside_their_twins(tmp_path):
+    samples = list(synthetic_samples(seed=3, count=12))
+    manifest = write_dataset(samples, tmp_path)
+    for row, sample in zip(read_manifest(manifest), samples, strict=True):
+        assert row.uri == f"{sample.label}/{sample.name}.png"
+        assert np.array_equal(read(tmp_path / row.contrast), sample.ideal)
+        assert json.loads(row.feature_squares) == [sorted(each.squares) for each in sample.features]
+
+
+def test_the_second_manifest_has_the_pictures_with_a_ground_truth_as_jobs_read_them(tmp_path):
+    samples = list(synthetic_samples(seed=3, count=12))
+    write_dataset(samples, tmp_path)
+    found = expand(str(tmp_path / "diseased.csv"))
+    diseased = [sample for sample in samples if sample.label == "diseased"]
+    assert [row.target for row in found] == ["diseased"] * len(diseased)
+    for row, sample in zip(found, diseased, strict=True):
+        assert np.array_equal(read(row.mask) == 255, sample.truth)
+        assert [frozenset(each) for each in row.feature_squares] == [
+            feature.squares for feature in sample.features
+        ]
+        assert len(row.feature_masks) == len(sample.features)
 
 
 def test_row_ids_and_names_are_unique(tmp_path):

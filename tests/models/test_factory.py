@@ -11,6 +11,7 @@ from xaiserve.models.loaded import LoadedClassifier
 from xaiserve.models.loading import load_classifier
 from xaiserve.models.torch_classifier import TorchGradients
 from xaiserve.testing.tiny_models import ChannelMeans, images, write_spec
+from xaiserve.training.network import build
 
 HOME = "xaiserve.testing.tiny_models"
 EXPECTED = (10 * images(5).mean(dim=(2, 3))).softmax(dim=1)
@@ -102,8 +103,9 @@ class TestStateDict:
         return tmp_path
 
     @staticmethod
-    def name(folder: Path, factory: object) -> None:
-        (folder / "architecture.json").write_text(json.dumps({"factory": factory}))
+    def name(folder: Path, factory: object, options: object = None) -> None:
+        told = {"factory": factory} if options is None else {"factory": factory, "options": options}
+        (folder / "architecture.json").write_text(json.dumps(told))
 
     def test_it_fills_the_network_that_is_named_beside_it(self, folder: Path, cache: Path) -> None:
         classifier = load_classifier(folder, trust_code=True, batch_rows=2, cache_folder=cache)
@@ -124,6 +126,30 @@ class TestStateDict:
         self.name(folder, factory)
         with pytest.raises(InvalidInputError, match=message):
             load_classifier(folder, trust_code=True)
+
+    def test_a_factory_of_ours_needs_no_trust(self, folder: Path, cache: Path) -> None:
+        network = build(classes=3, channels=3)
+        save_file(network.state_dict(), folder / "model.safetensors")
+        self.name(folder, "xaiserve.training.network:build", {"classes": 3, "channels": 3})
+        classifier = load_classifier(folder, batch_rows=2, cache_folder=cache)
+        expected = network(classifier.spec.normalise(images(5))).softmax(dim=1)
+        torch.testing.assert_close(classifier.scores(images(5)), expected.detach())
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ([2], r"must be whole numbers by name, got \[2\]"),
+            ({"classes": "2", "channels": 3}, "must be whole numbers by name"),
+            ({"classes": 2}, "takes no such options"),
+            ({"classes": 10**9, "channels": 3}, "classes must be from 2 to 10000"),
+        ],
+    )
+    def test_options_that_do_not_fit_a_factory_are_refused(
+        self, folder: Path, options: object, message: str
+    ) -> None:
+        self.name(folder, "xaiserve.training.network:build", options)
+        with pytest.raises(InvalidInputError, match=message):
+            load_classifier(folder)
 
     def test_tensors_that_do_not_fit_are_refused(self, folder: Path) -> None:
         save_file({"other.weight": torch.zeros(1)}, folder / "model.safetensors")

@@ -78,7 +78,7 @@ def run(folder: Path, images: int, tell: Tell = print) -> int:
     prepare_environment()
     with _cluster() as dashboard:
         tell(f"Ray runs on this machine: {dashboard}")
-        _ask_the_service(next((manifest.parent / "images").glob("*.png")), tell)
+        _ask_the_service(next((manifest.parent / "diseased").glob("*.png")), tell)
         state = _run_job(config, dashboard, tell)
     if state != "SUCCEEDED":
         return 1

@@ -42,6 +42,8 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "report": Entry("xaiserve.cli.report:command", "Write the HTML report of a finished job."),
     "serve": Entry("xaiserve.cli.serve:command", "Serve models and methods over HTTP."),
     "submit": Entry("xaiserve.cli.submit:command", "Run a data set job on a cluster or here."),
+    "train": Entry("xaiserve.cli.train:command", "Train a model on labelled pictures."),
+    "make-data": Entry("xaiserve.cli.make_data:command", "Generate pictures with a known answer."),
     "status": Entry("xaiserve.cli.status:command", "Say how far a job has come."),
     "logs": Entry("xaiserve.cli.logs:command", "Print what a job has logged."),
 }
@@ -64,15 +66,25 @@ class Misuse(Failure):
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is called, and turns errors into sentences."""
+    """A group that imports a command when it is called.
+
+    Parameters
+    ----------
+    entries
+        The commands by name.
+    """
+
+    def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._entries = entries
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self._entries)
 
     @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = COMMANDS.get(cmd_name)
+        entry = self._entries.get(cmd_name)
         if entry is None:
             return None
         module, _, attribute = entry.home.partition(":")
@@ -82,7 +94,11 @@ class LazyGroup(click.Group):
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.about) for name, entry in COMMANDS.items()])
+            formatter.write_dl([(name, entry.about) for name, entry in self._entries.items()])
+
+
+class Program(LazyGroup):
+    """The whole command line: it turns errors into sentences."""
 
     @override
     def invoke(self, ctx: click.Context) -> Any:
@@ -105,7 +121,9 @@ def failure(error: Exception) -> Failure:
     return Failure(f"unexpected {type(error).__name__}: {error} (--debug shows where)")
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Program, entries=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="xaiserve", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
 def main(*, debug: bool) -> None:

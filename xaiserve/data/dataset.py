@@ -1,9 +1,10 @@
-"""Generated samples as a folder: pictures, masks and a manifest that names them."""
+"""Generated samples as a folder: pictures, twins, masks and manifests that name them."""
 
 import csv
 import hashlib
 import io
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final
@@ -13,8 +14,15 @@ from PIL import Image as PillowImage
 
 from xaiserve.data.sample import Grey, Mask, Sample
 from xaiserve.errors import ConflictError
+from xaiserve.storage.local import LocalStore
+from xaiserve.storage.objects import ObjectStore
 
 MANIFEST: Final = "manifest.csv"
+"""Every picture."""
+
+DISEASED: Final = "diseased.csv"
+"""Only those with a ground truth: what a pointing game is played on."""
+
 SEPARATOR: Final = ";"
 
 
@@ -34,8 +42,12 @@ class ManifestRow:
         Its class.
     mask_uri
         The ground truth, 8-bit PNG, 255 inside and 0 outside; empty where there is none.
+    contrast
+        The same picture without any feature.
     features, feature_mask_uris
         Names of what was drawn and one mask each, joined by semicolons.
+    feature_squares
+        The squares of the 7 x 7 grid that each feature touches, as JSON.
     explanations
         The number of disjoint explanations that the construction promises; empty where unknown.
     """
@@ -45,13 +57,17 @@ class ManifestRow:
     sha256: str
     label: str
     mask_uri: str
+    contrast: str
     features: str
     feature_mask_uris: str
+    feature_squares: str
     explanations: int | None
 
 
 def write_dataset(samples: Iterable[Sample], folder: Path) -> Path:
-    """Write one PNG per sample under ``images``, its masks under ``masks``, and the manifest.
+    """Write samples and the manifests.
+
+    Pictures go to a folder per label, their twins under ``ideal``, masks under ``masks``.
 
     Parameters
     ----------
@@ -73,21 +89,61 @@ def write_dataset(samples: Iterable[Sample], folder: Path) -> Path:
     manifest = folder / MANIFEST
     if manifest.exists():
         raise ConflictError(f"{folder} already holds a data set: {MANIFEST} exists")
-    for name in ("images", "masks"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    rows = [_write_sample(row_id, sample, folder) for row_id, sample in enumerate(samples)]
+    store = LocalStore(folder)
+    write_manifests([write_sample(n, sample, store) for n, sample in enumerate(samples)], store)
+    return manifest
+
+
+def write_sample(row_id: int, sample: Sample, store: ObjectStore) -> ManifestRow:
+    """Write the files of one sample; equal samples give equal files."""
+    uri, contrast = f"{sample.label}/{sample.name}.png", f"ideal/{sample.name}.png"
+    data = png(sample.image)
+    store.write(uri, data)
+    store.write(contrast, png(sample.ideal))
+    mask_uri = _write_mask(sample.truth, store, sample.name) if sample.truth.any() else ""
+    pieces = [
+        _write_mask(feature.mask, store, f"{sample.name}-{feature.name.replace(' ', '-')}")
+        for feature in sample.features
+    ]
+    squares = [sorted(feature.squares) for feature in sample.features]
+    return ManifestRow(
+        row_id=row_id,
+        uri=uri,
+        sha256=hashlib.sha256(data).hexdigest(),
+        label=sample.label,
+        mask_uri=mask_uri,
+        contrast=contrast,
+        features=SEPARATOR.join(feature.name for feature in sample.features),
+        feature_mask_uris=SEPARATOR.join(pieces),
+        feature_squares=json.dumps(squares, separators=(",", ":")) if squares else "",
+        explanations=sample.explanations,
+    )
+
+
+def write_manifests(rows: Sequence[ManifestRow], store: ObjectStore) -> None:
+    """Write the manifest of the rows with a ground truth, and then that of all."""
+    store.write(DISEASED, to_csv([row for row in rows if row.mask_uri]))
+    store.write(MANIFEST, to_csv(rows))
+
+
+def to_csv(rows: Sequence[ManifestRow]) -> bytes:
+    """Write rows as a manifest; `read_rows` reads it back."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(ManifestRow)])
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
-    manifest.write_text(text.getvalue(), encoding="utf-8", newline="")
-    return manifest
+    return text.getvalue().encode()
+
+
+def read_rows(manifest: bytes) -> list[ManifestRow]:
+    """Read what `to_csv` wrote."""
+    lines = io.StringIO(manifest.decode(), newline="")
+    return [_row(found) for found in csv.DictReader(lines)]
 
 
 def read_manifest(manifest: Path) -> list[ManifestRow]:
     """Read what `write_dataset` wrote."""
-    with manifest.open(encoding="utf-8", newline="") as lines:
-        return [_row(found) for found in csv.DictReader(lines)]
+    return read_rows(manifest.read_bytes())
 
 
 def _row(found: dict[str, str]) -> ManifestRow:
@@ -96,30 +152,9 @@ def _row(found: dict[str, str]) -> ManifestRow:
     return ManifestRow(row_id=int(found["row_id"]), explanations=explanations, **texts)
 
 
-def _write_sample(row_id: int, sample: Sample, folder: Path) -> ManifestRow:
-    uri = f"images/{sample.name}.png"
-    data = png(sample.image)
-    (folder / uri).write_bytes(data)
-    mask_uri = _write_mask(sample.truth, folder, sample.name) if sample.truth.any() else ""
-    pieces = [
-        _write_mask(feature.mask, folder, f"{sample.name}-{feature.name.replace(' ', '-')}")
-        for feature in sample.features
-    ]
-    return ManifestRow(
-        row_id=row_id,
-        uri=uri,
-        sha256=hashlib.sha256(data).hexdigest(),
-        label=sample.label,
-        mask_uri=mask_uri,
-        features=SEPARATOR.join(feature.name for feature in sample.features),
-        feature_mask_uris=SEPARATOR.join(pieces),
-        explanations=sample.explanations,
-    )
-
-
-def _write_mask(mask: Mask, folder: Path, name: str) -> str:
+def _write_mask(mask: Mask, store: ObjectStore, name: str) -> str:
     uri = f"masks/{name}.png"
-    (folder / uri).write_bytes(png(np.where(mask, np.uint8(255), np.uint8(0))))
+    store.write(uri, png(np.where(mask, np.uint8(255), np.uint8(0))))
     return uri
 
 

@@ -53,7 +53,7 @@ def call_factory(source: str, *, trust_code: bool) -> tuple[Network, ModelSpec]:
     )
 
 
-def import_factory(source: str) -> Callable[[], object]:
+def import_factory(source: str) -> Callable[..., object]:
     """Import what ``package.module:name`` names.
 
     Raises
@@ -70,7 +70,7 @@ def import_factory(source: str) -> Callable[[], object]:
         ) from error
     if not callable(found):
         raise InvalidInputError(f"the factory {source} must be callable, got {found!r}")
-    return cast("Callable[[], object]", found)
+    return cast("Callable[..., object]", found)
 
 
 def _in_inference_state(network: Network) -> Network:

@@ -1,0 +1,1 @@
+"""Training classifiers on labelled pictures, in pure torch."""
