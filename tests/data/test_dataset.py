@@ -54,6 +54,7 @@ def test_the_second_manifest_has_the_pictures_with_a_ground_truth_as_jobs_read_t
             feature.squares for feature in sample.features
         ]
         assert len(row.feature_masks) == len(sample.features)
+        assert np.array_equal(read(row.contrast), sample.ideal)
 
 
 def test_row_ids_and_names_are_unique(tmp_path):
