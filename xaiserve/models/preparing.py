@@ -55,6 +55,17 @@ def prepare(picture: Picture, spec: ModelSpec) -> tuple[Image, Frame]:
     return _to_tensor(frame.apply(image, spec.resize.resample), spec.channels), frame
 
 
+def as_prepared(picture: Picture, spec: ModelSpec) -> Image:
+    """Take a picture that has the model's input size already: no scaling, no crop.
+
+    Returns
+    -------
+    Image
+        (c, h, w) in [0, 1], of the picture's own size.
+    """
+    return _to_tensor(_with_channels(picture.image, spec.channels), spec.channels)
+
+
 def _with_channels(image: PillowImage.Image, channels: int) -> PillowImage.Image:
     if image.mode == _FLOAT_GREY:
         return image  # Pillow has no float RGB: the channels are repeated after scaling.

@@ -85,6 +85,11 @@ def expand(images: str, limit: int | None = None) -> tuple[ImageRow, ...]:
     return tuple(rows[:limit])
 
 
+def is_manifest(address: str) -> bool:
+    """Say whether an address names a manifest rather than pictures."""
+    return PurePosixPath(address).suffix.lower() in _READERS
+
+
 def _from_pictures(images: str) -> list[ImageRow]:
     root = open_store(images).uri
     return [

@@ -1,0 +1,1 @@
+"""Where contrast pictures come from: a translator, real pictures, stored pairs, smoothing."""
