@@ -19,6 +19,7 @@ EXPLAINERS: Final[Mapping[str, str]] = {
         "xaiserve.explainers.baselines.integrated_gradients:IntegratedGradients"
     ),
     "sag": "xaiserve.explainers.baselines.sag:Sag",
+    "extremal-perturbations": "xaiserve.explainers.baselines.extremal:ExtremalPerturbations",
 }
 
 

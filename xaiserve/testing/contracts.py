@@ -227,7 +227,8 @@ def equal_as_stored(found: torch.Tensor, again: torch.Tensor) -> bool:
     return found.shape == again.shape and bool(((found - again).abs() <= bound).all())
 
 
-def beyond(parameter: Parameter) -> list[float]:
-    """List a number below and one above what the parameter takes, where it has bounds."""
+def beyond(parameter: Parameter) -> list[object]:
+    """List a value below and one above what the parameter takes, where it has bounds."""
     low = [] if parameter.low is None else [parameter.low - 1]
-    return low if parameter.high is None else [*low, parameter.high + 1]
+    found = low if parameter.high is None else [*low, parameter.high + 1]
+    return [(number,) if parameter.kind == "numbers" else number for number in found]
