@@ -1,11 +1,14 @@
 """Explain cases here and now, in one process: the front door, for people and for services."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from xaiserve.contrasts.base import check_contrast
+from xaiserve.contrasts.files import read_contrast
+from xaiserve.contrasts.opening import KINDS, ContrastSettings
 from xaiserve.errors import InvalidInputError, XaiServeError
 from xaiserve.explainers.base import Explainer, Explanation, GradientExplainer, needs_of
 from xaiserve.explainers.registry import make_explainer
@@ -44,6 +47,7 @@ def load_case(
     limits: PictureLimits | None = None,
     value_range: tuple[float, float] | None = None,
     context: str | Path | bytes | None = None,
+    contrast: str | Path | bytes | None = None,
 ) -> Case:
     """Read a picture and prepare it for ``model``.
 
@@ -62,6 +66,9 @@ def load_case(
         none.
     context
         A second picture, prepared like the first, for methods that hide pixels behind one.
+    contrast
+        The same picture as it would look in another class, for methods that compare with one; of
+        the size of the first, or of the model's input. See `xaiserve.contrasts` for others.
 
     Raises
     ------
@@ -76,7 +83,7 @@ def load_case(
         second = decode(_bytes(context), limits=limits, value_range=value_range)
         behind, _ = prepare(second, model.spec)
     index = _top_class(image, model) if target is None else model.spec.class_index(target)
-    return Case(
+    case = Case(
         image_id=picture.sha256,
         image=image,
         target=index,
@@ -88,6 +95,49 @@ def load_case(
         name=name or ("" if isinstance(source, bytes) else Path(source).name),
         notes=picture.notes,
     )
+    return case if contrast is None else _contrasted(case, contrast, model, limits, value_range)
+
+
+def _contrasted(
+    case: Case,
+    contrast: str | Path | bytes,
+    model: Classifier,
+    limits: PictureLimits,
+    value_range: tuple[float, float] | None,
+) -> Case:
+    made = read_contrast(
+        _bytes(contrast),
+        case,
+        model.spec,
+        name="" if isinstance(contrast, bytes) else Path(contrast).name,
+        limits=limits,
+        value_range=value_range,
+    )
+    check_contrast(case, made)
+    return replace(case, contrast=made)
+
+
+def check_contrast_use(explainers: Sequence[Explainer], settings: ContrastSettings | None) -> bool:
+    """Say whether one of the methods needs contrast pictures, which then must come from somewhere.
+
+    Raises
+    ------
+    InvalidInputError
+        They are needed and ``settings`` are none, or given and nobody needs them.
+    """
+    needing = [each.name for each in explainers if "contrast" in needs_of(each)]
+    if needing and settings is None:
+        raise InvalidInputError(
+            f"{needing[0]} compares the image with a contrast picture, and there is none: give "
+            f"translator, a translator's folder, or contrast, which is {KINDS}"
+        )
+    if settings is not None and not needing:
+        names = ", ".join(each.name for each in explainers)
+        what = "translator" if settings.translator else "contrast"
+        raise InvalidInputError(
+            f"{what} is for methods that compare the image with a contrast picture, got {names}"
+        )
+    return bool(needing)
 
 
 def _bytes(source: str | Path | bytes) -> bytes:

@@ -10,24 +10,38 @@ from pathlib import Path
 from tqdm import tqdm
 
 from xaiserve.api import load_case, outcomes
-from xaiserve.errors import InvalidInputError
-from xaiserve.explainers.base import Explainer, Explanation
-from xaiserve.explainers.registry import make_explainer
+from xaiserve.contrasts.base import ahead, asker
+from xaiserve.contrasts.opening import ContrastSettings, open_provider
+from xaiserve.errors import InvalidInputError, XaiServeError
+from xaiserve.explainers.base import Explainer, Explanation, needs_of
+from xaiserve.explainers.registry import EXPLAINERS, make_explainer
 from xaiserve.models.classifier import Classifier
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
 from xaiserve.report.gallery import Row
 
 
+def drawable(contrasts: ContrastSettings | None) -> tuple[list[str], list[str]]:
+    """List all methods, and apart those that lack contrast pictures."""
+    without = [name for name in EXPLAINERS if "contrast" in needs_of(make_explainer(name))]
+    if contrasts is not None:
+        return list(EXPLAINERS), []
+    return [name for name in EXPLAINERS if name not in without], without
+
+
 def compared(
-    model: Classifier, images: Sequence[Path], methods: Sequence[str], seed: int
+    model: Classifier,
+    images: Sequence[Path],
+    methods: Sequence[str],
+    seed: int,
+    contrasts: ContrastSettings | None = None,
 ) -> list[Row]:
     """Explain every image with every method.
 
     Raises
     ------
     XaiServeError
-        An image cannot be read, or a method does not exist.
+        An image cannot be read or has no contrast picture, or a method does not exist.
     """
     explainers = [make_explainer(name) for name in methods]
     cases = [_case(path, model) for path in images]
@@ -37,6 +51,7 @@ def compared(
         Engine(model) as engine,
         tqdm(total=total, unit="explanation", disable=not sys.stderr.isatty()) as bar,
     ):
+        cases = _contrasted(cases, contrasts, engine)
         for explainer in explainers:
             bar.set_postfix_str(explainer.name)
             columns.append(_answers(explainer, engine, cases, seed, bar))
@@ -53,6 +68,23 @@ def _case(path: Path, model: Classifier) -> Case:
     except InvalidInputError as error:
         # Of the same kind, and with the file's name: there may be many.
         raise type(error)(f"{path}: {error}") from error
+
+
+def _contrasted(
+    cases: Sequence[Case], contrasts: ContrastSettings | None, engine: Engine
+) -> list[Case]:
+    if contrasts is None:
+        return list(cases)
+    model = engine.classifier
+    provider = open_provider(
+        contrasts, model.spec, asker(engine), images=len(cases), device=str(model.device)
+    )
+    found = []
+    for case in ahead(provider, cases):
+        if isinstance(case, XaiServeError):
+            raise case
+        found.append(case)
+    return found
 
 
 def _answers(

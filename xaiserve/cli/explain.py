@@ -5,7 +5,16 @@ from typing import Any
 
 import click
 
-from xaiserve.cli.options import SEED, Pair, Range, Seconds, each_once, model_options, pictures_in
+from xaiserve.cli.options import (
+    SEED,
+    Pair,
+    Range,
+    Seconds,
+    contrast_options,
+    each_once,
+    model_options,
+    pictures_in,
+)
 
 
 @click.command(name="explain")
@@ -32,6 +41,7 @@ from xaiserve.cli.options import SEED, Pair, Range, Seconds, each_once, model_op
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A picture that hidden pixels show, for methods that are told to (baseline=context).",
 )
+@contrast_options
 @click.option("--max-inputs", type=click.IntRange(min=1), help="Model inputs per photo.")
 @click.option("--max-seconds", type=Seconds(), help="Seconds per photo.")
 @click.option(
@@ -47,8 +57,9 @@ from xaiserve.cli.options import SEED, Pair, Range, Seconds, each_once, model_op
 def command(ctx: click.Context, /, *, as_json: bool, **wishes: Any) -> None:  # Any: click's values
     """Explain photographs: files, or folders of them.
 
-    Into --out go, per photo, NAME.overlay.png and NAME.json (masks, and the map's values), and
-    explanations.json and report.html about all of them. Files of these names are replaced.
+    Into --out go, per photo, NAME.overlay.png and NAME.json (masks, and the map's values),
+    NAME.contrast.png where the method compares with a contrast picture, and explanations.json and
+    report.html about all of them. Files of these names are replaced.
 
     A photo that cannot be read or explained is reported and the others go on; the exit code is
     then 1.
@@ -61,4 +72,5 @@ def command(ctx: click.Context, /, *, as_json: bool, **wishes: Any) -> None:  # 
 
     wishes["photos"] = tuple(pictures_in(wishes["photos"]))
     wishes["options"] = each_once(wishes["options"])
+    wishes["contrast_options"] = each_once(wishes["contrast_options"], "--contrast-set")
     ctx.exit(run(Wish(**wishes), as_json=as_json))

@@ -5,7 +5,7 @@ Not imported before the command runs, because it imports torch.
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,8 @@ from typing import Literal
 import torch
 
 from xaiserve.api import load_case, outcomes, scores_plan
+from xaiserve.contrasts.base import ContrastProvider, asker, with_contrasts
+from xaiserve.contrasts.opening import ContrastSettings, open_provider, settings_of
 from xaiserve.errors import XaiServeError
 from xaiserve.explainers.base import Explainer, Explanation
 from xaiserve.perturb.case import Case
@@ -41,6 +43,8 @@ class Wish:
         Grey values that become 0 and 1; the file type's range when none.
     context
         A picture that hidden pixels show, for methods that are told to.
+    contrast, translator, contrast_options
+        Where contrast pictures come from, for methods that need them; see `ContrastSettings`.
     max_inputs, max_seconds
         Limits per photo.
     workers
@@ -62,10 +66,18 @@ class Wish:
     frame: FrameName = "model"
     value_range: tuple[float, float] | None = None
     context: Path | None = None
+    contrast: str | None = None
+    translator: str | None = None
+    contrast_options: Mapping[str, str] = dataclasses.field(default_factory=dict)
     max_inputs: int | None = None
     max_seconds: float | None = None
     workers: int = 0
     out: Path | None = None
+
+    @property
+    def contrasts(self) -> ContrastSettings | None:
+        """Where contrast pictures come from."""
+        return settings_of(self.contrast, self.translator, self.contrast_options)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -91,18 +103,22 @@ def results(
     Raises
     ------
     InvalidInputError
-        The target is no class of the model, or the method needs gradients that it has not.
+        The target is no class of the model, the method needs gradients that it has not, or what
+        contrast pictures come from is wrong.
     """
     spec = engine.classifier.spec
     target = None if wish.target is None else spec.class_index(wish.target)
+    provider = _provider(wish, engine)
     read: deque[Result] = deque()
 
     def cases() -> Iterator[Case]:
-        for path in wish.photos:
-            result = _read(path, wish, engine, target)
-            read.append(result)
-            if result.case is not None:
-                yield result.case
+        for paths in _portions(wish.photos, provider.batch if provider else 1):
+            portion = [_read(path, wish, engine, target) for path in paths]
+            # Made together, while the photos before them are being explained.
+            for result in _contrasted(portion, provider):
+                read.append(result)
+                if result.error is None and result.case is not None:
+                    yield result.case
 
     limits = Limits(max_inputs=wish.max_inputs, max_seconds=wish.max_seconds)
     for outcome in outcomes(
@@ -117,6 +133,40 @@ def results(
             error=outcome.error,
         )
     yield from read
+
+
+def _provider(wish: Wish, engine: Engine) -> ContrastProvider | None:
+    if wish.contrasts is None:
+        return None
+    return open_provider(
+        wish.contrasts,
+        engine.classifier.spec,
+        asker(engine),
+        images=len(wish.photos),
+        value_range=wish.value_range,
+        device=wish.device,
+    )
+
+
+def _portions(photos: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
+    for start in range(0, len(photos), size):
+        yield photos[start : start + size]
+
+
+def _contrasted(portion: Sequence[Result], provider: ContrastProvider | None) -> Iterator[Result]:
+    if provider is None:
+        yield from portion
+        return
+    made = iter(with_contrasts(provider, [each.case for each in portion if each.case is not None]))
+    for result in portion:
+        if result.case is None:
+            yield result
+            continue
+        found = next(made)
+        if isinstance(found, XaiServeError):
+            yield dataclasses.replace(result, error=found)
+        else:
+            yield dataclasses.replace(result, case=found)
 
 
 def _read(path: Path, wish: Wish, engine: Engine, target: int | None) -> Result:

@@ -7,6 +7,7 @@ from typing import Final
 from xaiserve.cli.explaining import Result
 from xaiserve.errors import InvalidInputError
 from xaiserve.report.document import Document, FrameName
+from xaiserve.report.drawing import to_picture
 from xaiserve.report.overlays import rgb, sketch
 from xaiserve.report.page import Shown, embeddable, explain_page
 from xaiserve.report.panels import draw
@@ -54,6 +55,9 @@ class Files:
         name = self._free_name(result.path.stem)
         (self._folder / f"{name}.overlay.png").write_bytes(encode_png(overlay))
         (self._folder / f"{name}.json").write_text(json.dumps(document, allow_nan=False))
+        if result.case.contrast is not None:
+            picture = encode_png(to_picture(result.case.contrast.image))
+            (self._folder / f"{name}.contrast.png").write_bytes(picture)
         self._documents.append(_without_map(document) | {"file": f"{name}.json"})
         self._explained += 1
         if len(self._shown) < SHOWN:

@@ -5,7 +5,14 @@ from typing import Any
 
 import click
 
-from xaiserve.cli.options import SEED, model_options, named_source, pictures_in
+from xaiserve.cli.options import (
+    SEED,
+    contrast_options,
+    each_once,
+    model_options,
+    named_source,
+    pictures_in,
+)
 from xaiserve.errors import InvalidInputError
 
 
@@ -15,6 +22,7 @@ from xaiserve.errors import InvalidInputError
 )
 @model_options
 @click.option("--methods", metavar="A,B", help="Methods, in this order; all of them by default.")
+@contrast_options
 @click.option(
     "--seed", type=SEED, default=0, show_default=True, help="Where all randomness comes from."
 )
@@ -26,27 +34,42 @@ from xaiserve.errors import InvalidInputError
     help="The PNG to write.",
 )
 def command(
+    *,
     images: tuple[Path, ...],
     methods: str | None,
     seed: int,
     out: Path,
+    contrast: str | None,
+    translator: str | None,
+    contrast_options: tuple[tuple[str, str], ...],
     **model: Any,  # Any: click's values
 ) -> None:
     """Draw every method on the same images: a row per image, a column per method.
 
-    A method that has no answer for an image says so in its place.
+    A method that has no answer for an image says so in its place. Methods that compare with a
+    contrast picture are drawn if it is said where those come from.
     """
     # Here, because they import torch.
-    from xaiserve.cli.comparing import compared
-    from xaiserve.explainers.registry import EXPLAINERS
+    from xaiserve.api import check_contrast_use
+    from xaiserve.cli.comparing import compared, drawable
+    from xaiserve.contrasts.opening import settings_of
+    from xaiserve.explainers.registry import make_explainer
     from xaiserve.models.loading import load_classifier
     from xaiserve.report.gallery import gallery
     from xaiserve.storage.pictures import encode_png
 
-    names = [name.strip() for name in methods.split(",")] if methods else list(EXPLAINERS)
+    contrasts = settings_of(contrast, translator, each_once(contrast_options, "--contrast-set"))
+    if methods:
+        names = [name.strip() for name in methods.split(",")]
+    else:
+        names, left_out = drawable(contrasts)
+        if left_out:
+            told = ", ".join(left_out)
+            click.echo(f"without {told}: give --translator or --contrast for it", err=True)
+    check_contrast_use([make_explainer(name) for name in names], contrasts)
     name, source = named_source(model.pop("source"))
     classifier = load_classifier(source, name=name, **model)
-    rows = compared(classifier, pictures_in(images), names, seed)
+    rows = compared(classifier, pictures_in(images), names, seed, contrasts)
     try:
         out.write_bytes(encode_png(gallery(rows, names)))
     except OSError as error:

@@ -113,7 +113,33 @@ def model_options(function: F) -> F:
     return function
 
 
-def each_once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def contrast_options(function: F) -> F:
+    """Add what says where contrast pictures come from."""
+    options = (
+        click.option(
+            "--translator",
+            metavar="DIR",
+            help="Translator folder that makes contrast pictures, for methods that need them.",
+        ),
+        click.option(
+            "--contrast",
+            metavar="SPEC",
+            help="Instead: nearest:POOL, file:PAIR, blur, inpaint or inpaint:MASKS.",
+        ),
+        click.option(
+            "--contrast-set",
+            "contrast_options",
+            multiple=True,
+            type=Pair(),
+            help="An option of that, such as low=0.1 of nearest.",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def each_once(pairs: Iterable[tuple[str, str]], option: str = "--set") -> dict[str, str]:
     """Collect ``--set`` options by key.
 
     Raises
@@ -124,7 +150,9 @@ def each_once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, text in pairs:
         if key in found:
-            raise InvalidInputError(f"--set {key} must be given once, got {found[key]} and {text}")
+            raise InvalidInputError(
+                f"{option} {key} must be given once, got {found[key]} and {text}"
+            )
         found[key] = text
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from xaiserve.api import check_contrast_use
 from xaiserve.cli.explaining import Result, Wish, results
 from xaiserve.cli.fanning import engine_for, loader
 from xaiserve.cli.files import Files
@@ -32,6 +33,7 @@ from xaiserve.report.page import number
 def run(wish: Wish, *, as_json: bool) -> int:
     """Explain what ``wish`` names and return the exit code."""
     explainer = make_explainer(wish.method, wish.options)
+    check_contrast_use([explainer], wish.contrasts)
     model = loader(wish)()
     for note in model.notes:
         click.echo(f"{model.name}: {note}", err=True)
