@@ -117,8 +117,12 @@ def _contrasted(
     return replace(case, contrast=made)
 
 
-def check_contrast_use(explainers: Sequence[Explainer], settings: ContrastSettings | None) -> bool:
+def check_contrast_use(
+    explainers: Sequence[Explainer], settings: ContrastSettings | None, *, stored: bool = False
+) -> bool:
     """Say whether one of the methods needs contrast pictures, which then must come from somewhere.
+
+    ``stored`` says that every image brings its own.
 
     Raises
     ------
@@ -126,7 +130,7 @@ def check_contrast_use(explainers: Sequence[Explainer], settings: ContrastSettin
         They are needed and ``settings`` are none, or given and nobody needs them.
     """
     needing = [each.name for each in explainers if "contrast" in needs_of(each)]
-    if needing and settings is None:
+    if needing and settings is None and not stored:
         raise InvalidInputError(
             f"{needing[0]} compares the image with a contrast picture, and there is none: give "
             f"translator, a translator's folder, or contrast, which is {KINDS}"

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 
 import click
 
-from xaiserve.cli.options import SEED, precision_option
+from xaiserve.cli.options import SEED, contrast_options, each_once, precision_option
 from xaiserve.errors import InvalidInputError
 
 if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
+    from xaiserve.contrasts.opening import ContrastSettings
     from xaiserve.pipelines.config import JobConfig
     from xaiserve.pipelines.progress import Progress
     from xaiserve.pipelines.totals import Totals
@@ -44,11 +45,16 @@ _HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 @click.option("--trust-code", is_flag=True, help="Allow models whose loading runs code.")
 @click.option("--device", default="cpu", show_default=True, help="Where the model scores.")
 @precision_option
+@contrast_options
+@click.option("--translator-device", help="Where the translator draws [as --device].")
 @click.option("--tolerance-px", type=float, help="Pointing game: the disc's radius [15].")
 @click.option("--tasks-per-part", type=int, help="Explanations per published file.")
 @click.option("--workers", type=int, help="Processes with a model each [as the CPUs allow].")
 @click.option("--threads", type=int, help="Threads per worker [as the CPUs allow].")
 @click.option("--gpus", type=float, default=0.0, help="GPUs per worker.")
+@click.option(
+    "--translator-gpus", type=float, default=0.0, help="GPUs per worker for its translator besides."
+)
 @click.option("--local", is_flag=True, help="Run here, in a Ray of its own (or RAY_ADDRESS).")
 @click.option("--address", default=ADDRESS, show_default=True, help="The cluster's dashboard.")
 @click.option("--upload", is_flag=True, help="Copy this machine's images to the output first.")
@@ -58,10 +64,11 @@ _HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 def command(ctx: click.Context, /, **options: Any) -> None:  # Any: click's values
     """Explain a data set, or play the pointing game on it.
 
-    Rows go to Parquet files under --out; running the same job again goes on where it stopped.
+    Rows go to Parquet files under --out; running the same job again goes on where it stopped. A
+    manifest's column contrast names each image's own contrast picture.
     The images of a job on another machine's cluster must be in a bucket; its model is read there.
     """
-    crew = {key: options.pop(key) for key in ("workers", "threads", "gpus")}
+    crew = {key: options.pop(key) for key in ("workers", "threads", "gpus", "translator_gpus")}
     flags = {key: options.pop(key) for key in ("local", "address", "upload", "wait", "as_json")}
     config = make_config(**options)
     if flags["local"]:
@@ -79,6 +86,7 @@ def make_config(
     InvalidInputError
         An option is wrong; the message names it.
     """
+    from xaiserve.contrasts.opening import settings_of
     from xaiserve.pipelines import explain, pointing_game
 
     name, equals, source = named_model.partition("=")
@@ -86,12 +94,18 @@ def make_config(
         raise InvalidInputError(f"--model must be NAME=DIR, got {named_model!r}")
     names = tuple(part.strip() for part in methods.split(",") if part.strip())
     tolerance = rest.pop("tolerance_px")
+    contrasts = settings_of(
+        rest.pop("contrast", None),
+        rest.pop("translator", None),
+        each_once(rest.pop("contrast_options", ()), "--contrast-set"),
+    )
     given = rest | {
         "model": name,
         "model_source": _absolute(source),
         "methods": names,
         "options": parse_settings(settings, names),
         "images": _absolute(rest["images"]),
+        **_placed(contrasts),
         "out": str(Path(rest["out"]).absolute()) if _is_path(rest["out"]) else rest["out"],
     }
     if kind == "pointing-game":
@@ -100,6 +114,18 @@ def make_config(
     if tolerance is not None:
         raise InvalidInputError(f"--tolerance-px is for pointing-game, got kind {kind}")
     return explain.Config(**given)
+
+
+def _placed(contrasts: "ContrastSettings | None") -> dict[str, Any]:
+    """Return the job's fields, with a place that is absolute, for workers have other folders."""
+    if contrasts is None:
+        return {}
+    placed = contrasts.at(_absolute(contrasts.place)) if contrasts.place else contrasts
+    return {
+        "contrast": placed.contrast,
+        "translator": placed.translator,
+        "contrast_options": dict(placed.options),
+    }
 
 
 def parse_settings(settings: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -209,6 +235,9 @@ def reachable_images(config: "JobConfig", *, here: bool, upload: bool) -> str:
         raise InvalidInputError(
             f"--out must be s3://bucket/prefix for a cluster on other machines, got {config.out}"
         )
+    contrasts = config.contrasts
+    if not here and contrasts and config.contrast and contrasts.place:
+        _check_reachable("--contrast", contrasts.place)
     if upload:
         return send(expand(config.images, config.limit), open_store(config.out))
     if not here and _is_path(config.images):
@@ -217,6 +246,14 @@ def reachable_images(config: "JobConfig", *, here: bool, upload: bool) -> str:
             "give an s3:// address, or --upload to copy the images to --out"
         )
     return config.images
+
+
+def _check_reachable(option: str, place: str) -> None:
+    if _is_path(place):
+        raise InvalidInputError(
+            f"{option} {place} is a path of this machine, which the cluster cannot read; give an "
+            "s3:// address"
+        )
 
 
 def entrypoint(python: str, config: "JobConfig", crew: dict[str, Any], images: str) -> str:
@@ -237,9 +274,12 @@ def arguments(config: "JobConfig", crew: dict[str, Any], images: str) -> list[st
         "--format": config.model_format,
         "--device": config.device,
         "--precision": config.precision,
+        "--contrast": config.contrast,
+        "--translator": config.translator,
+        "--translator-device": config.translator_device,
         "--tolerance-px": getattr(config, "tolerance_px", None),
         "--tasks-per-part": config.tasks_per_part,
-        **{f"--{name}": value for name, value in crew.items()},
+        **{f"--{name.replace('_', '-')}": value for name, value in crew.items()},
     }
     words = ["submit", config.kind, "--local"]
     for name, value in options.items():
@@ -247,4 +287,6 @@ def arguments(config: "JobConfig", crew: dict[str, Any], images: str) -> list[st
     for method, settings in config.options.items():
         for key, value in settings.items():
             words += ["--set", f"{method}.{key}={value}"]
+    for key, value in config.contrast_options.items():
+        words += ["--contrast-set", f"{key}={value}"]
     return [*words, "--trust-code"] if config.trust_code else words

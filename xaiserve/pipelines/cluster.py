@@ -34,6 +34,8 @@ class Placement:
         Threads of each; Ray reserves as many CPUs. Chosen by the CPUs when none.
     gpus
         GPUs that Ray reserves for each worker; a fraction shares one.
+    translator_gpus
+        GPUs that it reserves for each worker's translator besides.
     """
 
     address: str | None = None
@@ -41,14 +43,21 @@ class Placement:
     workers: int | None = None
     threads: int | None = None
     gpus: float = 0.0
+    translator_gpus: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("cpus", "workers", "threads"):
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise InvalidInputError(f"{name} must be at least 1, got {number}")
-        if self.gpus < 0:
-            raise InvalidInputError(f"gpus must be at least 0, got {self.gpus:g}")
+        for name in ("gpus", "translator_gpus"):
+            if getattr(self, name) < 0:
+                raise InvalidInputError(f"{name} must be at least 0, got {getattr(self, name):g}")
+
+    @property
+    def worker_gpus(self) -> float:
+        """All that Ray reserves for one worker."""
+        return self.gpus + self.translator_gpus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +82,16 @@ def crew_for(placement: Placement, cpus: float, gpus: float) -> Crew:
     """
     threads = placement.threads or max(1, min(_MAX_THREADS, int(cpus) // 8))
     fit = int(cpus) // threads
-    if placement.gpus:
-        fit = min(fit, int(gpus / placement.gpus))
+    if placement.worker_gpus:
+        fit = min(fit, int(gpus / placement.worker_gpus))
     if not fit:
         raise InvalidInputError(
             f"threads and gpus must fit what is free: a worker needs {threads} CPUs and "
-            f"{placement.gpus:g} GPUs, and {cpus:g} and {gpus:g} are free"
+            f"{placement.worker_gpus:g} GPUs, and {cpus:g} and {gpus:g} are free"
         )
-    return Crew(workers=min(placement.workers or fit, fit), threads=threads, gpus=placement.gpus)
+    return Crew(
+        workers=min(placement.workers or fit, fit), threads=threads, gpus=placement.worker_gpus
+    )
 
 
 def free_crew(placement: Placement) -> Crew:

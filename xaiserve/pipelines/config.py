@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
+from xaiserve.contrasts.opening import ContrastSettings, settings_of
 from xaiserve.errors import InvalidInputError
 from xaiserve.parameters import MAX_SEED
 
@@ -38,6 +39,11 @@ class JobConfig:
         Model inputs that one explanation may cost.
     model_format, trust_code, device, precision
         As `load_classifier` takes them.
+    contrast, translator, contrast_options
+        Where contrast pictures come from, for methods that need them and rows of the input that
+        name none; see `ContrastSettings`.
+    translator_device
+        Where the translator draws; the model's device when none.
     tasks_per_part
         Explanations per published file, 1 to 1000: what is lost when a worker dies. Chosen by the
         number of tasks when none.
@@ -58,6 +64,10 @@ class JobConfig:
     trust_code: bool = False
     device: str = "cpu"
     precision: str = "fp32"
+    contrast: str | None = None
+    translator: str | None = None
+    contrast_options: Mapping[str, str] = field(default_factory=dict)
+    translator_device: str | None = None
     tasks_per_part: int | None = None
 
     def __post_init__(self) -> None:
@@ -74,9 +84,16 @@ class JobConfig:
                 )
         if not 0 <= self.seed <= MAX_SEED:
             raise InvalidInputError(f"seed must be from 0 to {MAX_SEED}, got {self.seed}")
+        if self.contrasts is None and self.translator_device is not None:
+            raise InvalidInputError("translator_device goes with a translator, and there is none")
         _at_least_one("limit", self.limit)
         _at_least_one("max_inputs", self.max_inputs)
         _at_least_one("tasks_per_part", self.tasks_per_part)
+
+    @property
+    def contrasts(self) -> ContrastSettings | None:
+        """Where contrast pictures come from."""
+        return settings_of(self.contrast, self.translator, self.contrast_options)
 
     def to_json(self) -> str:
         """Write the configuration as one JSON object; `from_json` reads it back equal."""

@@ -9,9 +9,11 @@ from typing import Any
 
 import ray.data
 
+from xaiserve.api import check_contrast_use
 from xaiserve.errors import ModelUnavailableError, StoreUnavailableError, XaiServeError
-from xaiserve.explainers.base import Explainer, GradientExplainer
+from xaiserve.explainers.base import Explainer, GradientExplainer, needs_of
 from xaiserve.explainers.registry import make_explainer
+from xaiserve.models.classifier import Classifier
 from xaiserve.pipelines.cluster import Crew, Placement, free_crew, ray_for
 from xaiserve.pipelines.config import JobConfig
 from xaiserve.pipelines.progress import Progress, Reporter
@@ -24,7 +26,13 @@ from xaiserve.pipelines.tasks import (
 )
 from xaiserve.pipelines.totals import FAILURES
 from xaiserve.pipelines.work import Finisher
-from xaiserve.pipelines.worker import PartReport, Worker, WorkOrder, load_model
+from xaiserve.pipelines.worker import (
+    PartReport,
+    Worker,
+    WorkOrder,
+    load_model,
+    open_contrasts,
+)
 from xaiserve.storage.manifest import ImageRow, expand
 from xaiserve.storage.opening import open_store
 from xaiserve.storage.results import ResultSet, digest_of, open_results
@@ -60,7 +68,7 @@ def plan_job(config: JobConfig, finisher: Finisher) -> Job:
     Raises
     ------
     XaiServeError
-        Images, model, a method or an option is wrong.
+        Images, model, a method, an option, or what contrast pictures come from is wrong.
     """
     explainers = [make_explainer(name, config.options.get(name)) for name in config.methods]
     model = load_model(config)
@@ -69,14 +77,34 @@ def plan_job(config: JobConfig, finisher: Finisher) -> Job:
             model.gradients()  # raises now rather than in a thousand rows
     rows = expand(config.images, config.limit)
     deciding = config.deciding() | {"model": model.digest}
+    contrast = _contrast_digest(config, explainers, model, rows)
     return Job(
         config=config,
         finisher=finisher,
         model_digest=model.digest,
         rows=rows,
-        settings=_settings(deciding, explainers, rows),
-        tasks={each.name: make_tasks(rows, each, deciding) for each in explainers},
+        settings=_settings(deciding | contrast, explainers, rows),
+        tasks={
+            each.name: make_tasks(
+                rows, each, deciding | (contrast if "contrast" in needs_of(each) else {})
+            )
+            for each in explainers
+        },
     )
+
+
+def _contrast_digest(
+    config: JobConfig,
+    explainers: Sequence[Explainer],
+    model: Classifier,
+    rows: Sequence[ImageRow],
+) -> dict[str, str]:
+    """Open what contrast pictures come from, once, so that what is wrong with it is told here."""
+    stored = all(row.contrast is not None for row in rows)
+    check_contrast_use(explainers, config.contrasts, stored=stored)
+    images = sum(row.contrast is None for row in rows)
+    provider = open_contrasts(config, model.spec, model.scores, images=images)
+    return {} if provider is None else {"contrast": provider.digest}
 
 
 def _settings(

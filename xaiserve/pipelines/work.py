@@ -14,13 +14,16 @@ from typing import Any, Final, Protocol, get_args, get_type_hints, runtime_check
 import torch
 
 from xaiserve.api import load_case, outcomes, scores_plan
+from xaiserve.contrasts.base import ContrastProvider, check_contrast, with_contrasts
+from xaiserve.contrasts.files import read_contrast
 from xaiserve.errors import (
     InvalidInputError,
     NoExplanationError,
     NotFoundError,
     StoreUnavailableError,
+    XaiServeError,
 )
-from xaiserve.explainers.base import Explainer, Explanation
+from xaiserve.explainers.base import Explainer, Explanation, needs_of
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.ticket import Cost, Limits
@@ -87,6 +90,8 @@ class Bench:
         Model inputs that one explanation may cost.
     now
         The time, with a zone.
+    contrasts
+        Makes the contrast pictures of rows that name none, for methods that need one.
     """
 
     explainer: Explainer
@@ -95,6 +100,7 @@ class Bench:
     seed: int = 0
     max_inputs: int | None = None
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
+    contrasts: ContrastProvider | None = None
 
     def explain(self, tasks: Sequence[Task]) -> list[Finished]:
         """Explain ``tasks``, many in flight, and return one result per task, in order.
@@ -138,7 +144,19 @@ class Bench:
     def _cases(
         self, tasks: Sequence[Task], loaded: deque[_Loaded], refused: list[Finished]
     ) -> Iterator[Case]:
-        """Read images as they are wanted; those that cannot be read are told in ``refused``."""
+        """Read images as they are wanted; those that cannot be read are told in ``refused``.
+
+        Contrast pictures are made a batch at a time, while the images before are explained.
+        """
+        needed = "contrast" in needs_of(self.explainer)
+        size = self.contrasts.batch if needed and self.contrasts else 1
+        for start in range(0, len(tasks), size):
+            portion = list(self._ready(tasks[start : start + size], refused))
+            for each in self._contrasted(portion, refused) if needed else portion:
+                loaded.append(each)
+                yield each.case
+
+    def _ready(self, tasks: Sequence[Task], refused: list[Finished]) -> Iterator[_Loaded]:
         for task in tasks:
             try:
                 each = self._load(task)
@@ -146,12 +164,36 @@ class Bench:
                 refused.append(Finished(self._row(task, "invalid_image", error)))
                 continue
             try:
-                loaded.append(self._aimed(each))
+                yield self._aimed(each)
             except InvalidInputError as error:
                 row = self._row(task, "error", error, image_sha256=each.case.image_id)
                 refused.append(Finished(row))
-                continue
-            yield loaded[-1].case
+
+    def _contrasted(self, portion: Sequence[_Loaded], refused: list[Finished]) -> Iterator[_Loaded]:
+        paired = [(each, self._with_stored(each)) for each in portion]
+        wanting = [case for _, case in paired if isinstance(case, Case)]
+        made = iter(with_contrasts(self.contrasts, wanting) if self.contrasts else wanting)
+        for each, case in paired:
+            found = next(made) if isinstance(case, Case) else case
+            if isinstance(found, StoreUnavailableError):
+                raise found
+            if isinstance(found, XaiServeError):
+                refused.append(self._finished(each, Cost(), None, found))
+            else:
+                yield dataclasses.replace(each, case=found)
+
+    def _with_stored(self, loaded: _Loaded) -> Case | XaiServeError:
+        """Add the contrast picture that the row names, if it names one."""
+        uri, case = loaded.task.row.contrast, loaded.case
+        if uri is None:
+            return case
+        try:
+            spec = self.engine.classifier.spec
+            contrast = read_contrast(read_image(uri), case, spec, name=uri.rpartition("/")[2])
+            check_contrast(case, contrast)
+        except (InvalidInputError, NotFoundError) as error:
+            return error
+        return dataclasses.replace(case, contrast=contrast)
 
     def _load(self, task: Task) -> _Loaded:
         model = self.engine.classifier
@@ -192,17 +234,23 @@ class Bench:
             device_seconds=cost.device_seconds,
             wall_seconds=cost.wall_seconds,
             frame=case.frame,
+            contrast=case.contrast,
         )
         return Finished(row, result)
 
     def _row(self, task: Task, status: Status, error: Exception | None, **found: Any) -> TaskRow:
         model, method = self.engine.classifier, describe(self.explainer)
+        contrast = found.pop("contrast", None)
         image = found.pop("image_sha256", "")
         return TaskRow(
             task_id=task.task_id,
             row_id=task.row.row_id,
             result_id=digest_of(
-                [image, found.get("target"), model.digest, method, self.seed, self.max_inputs]
+                [
+                    *(image, found.get("target"), model.digest, method, self.seed),
+                    self.max_inputs,
+                    *([contrast.provider, contrast.digest] if contrast else ()),
+                ]
             ),
             image_uri=task.row.uri,
             image_name=task.row.uri.rpartition("/")[2],

@@ -5,6 +5,8 @@ from typing import Any, cast
 
 import torch
 
+from xaiserve.contrasts.base import Ask, ContrastProvider, asker
+from xaiserve.contrasts.opening import open_provider
 from xaiserve.errors import ModelUnavailableError, StoreUnavailableError, XaiServeError
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.classifier import Classifier
@@ -12,6 +14,7 @@ from xaiserve.models.frame import Frame
 from xaiserve.models.loading import load_classifier
 from xaiserve.models.precision import checked_precision
 from xaiserve.models.sources import Format
+from xaiserve.models.spec import ModelSpec
 from xaiserve.perturb.engine import Engine
 from xaiserve.pipelines.config import JobConfig
 from xaiserve.pipelines.tasks import Chunk
@@ -81,6 +84,7 @@ class Worker:
             )
         self._order = order
         self._engine = Engine(model)
+        self._contrasts = open_contrasts(config, model.spec, asker(self._engine))
         self._results = ResultSet(open_store(config.out), order.config_digest)
 
     def __call__(self, batch: Batch) -> Batch:
@@ -92,7 +96,14 @@ class Worker:
         """Explain one chunk and publish its rows, all of them or none."""
         config, finisher = self._order.config, self._order.finisher
         explainer = make_explainer(chunk.method, config.options.get(chunk.method))
-        bench = Bench(explainer, self._engine, finisher, config.seed, config.max_inputs)
+        bench = Bench(
+            explainer,
+            self._engine,
+            finisher,
+            config.seed,
+            config.max_inputs,
+            contrasts=self._contrasts,
+        )
         row_format = RowFormat(finisher.result_type(explainer), Frame)
         try:
             finished = bench.explain(chunk.tasks)
@@ -104,6 +115,24 @@ class Worker:
             failed=sum(each.row.status in {"error", "invalid_image"} for each in finished),
             model_inputs=sum(each.row.model_inputs for each in finished),
         )
+
+
+def open_contrasts(
+    config: JobConfig, spec: ModelSpec, ask: Ask, *, images: int | None = None
+) -> ContrastProvider | None:
+    """Open what a job's contrast pictures come from, if it says so.
+
+    ``images`` says how many will ask; a worker need not know, for the job has been checked.
+    """
+    if config.contrasts is None:
+        return None
+    return open_provider(
+        config.contrasts,
+        spec,
+        ask,
+        images=images,
+        device=config.translator_device or config.device,
+    )
 
 
 def load_model(config: JobConfig, *, threads: int | None = None) -> Classifier:
