@@ -10,6 +10,7 @@ from xaiserve.parameters import parse_options
 
 EXPLAINERS: Final[Mapping[str, str]] = {
     "multirex": "xaiserve.explainers.multirex:MultiRex",
+    "clear-image": "xaiserve.explainers.clear_image:ClearImage",
     "occlusion": "xaiserve.explainers.baselines.occlusion:Occlusion",
     "rise": "xaiserve.explainers.baselines.rise:Rise",
     "lime": "xaiserve.explainers.baselines.lime:Lime",

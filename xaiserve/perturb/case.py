@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from xaiserve.models.frame import Frame
 from xaiserve.models.spec import Rule
-from xaiserve.types import Colour, Image
+from xaiserve.types import Colour, Image, Labels
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -52,6 +52,8 @@ class Case:
         Where ``image`` lies in the original picture; none for an image made at the model's size.
     contrast
         The picture in another class, for methods that need one (`explainers.base.needs_of`).
+    labels
+        A cut of the picture, 0 being the background, for methods that are told to use it.
     name
         A label for people (file name, or the id a manifest gives); enters no seed.
     context
@@ -68,6 +70,7 @@ class Case:
     rule: Rule = field(default_factory=Rule)
     frame: Frame | None = None
     context: Image | None = None
+    labels: Labels | None = None
     contrast: Contrast | None = None
     name: str = ""
     notes: tuple[str, ...] = ()
