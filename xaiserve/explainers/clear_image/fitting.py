@@ -14,8 +14,9 @@ from xaiserve.explainers.clear_image.table import Boundary, Masks
 SEPARATED_PENALTY: Final = 1e-3
 """The ridge that a perfectly separated image is fitted with."""
 
-FEWEST_SHOWN: Final = 200
-"""A term is offered only if it is 1 in more weighted rows than these."""
+FEWEST_SHOWN: Final = 0.2
+"""A term is offered only if it is 1 in more weighted rows than this share of the draws: more than
+200 of the published 1000."""
 
 CENTRED: Final = 0.02
 CENTRING_ROUNDS: Final = 5
@@ -80,7 +81,7 @@ def forced_terms(
             forced |= {(segment,) for segment in each}
     named = range(segments) if options.all_segments else map(int, options.include)
     for segment in named:
-        if segment >= segments:
+        if not 0 <= segment < segments:
             raise InvalidInputError(
                 f"include names segment {segment}, and this image has 0 to {segments - 1}"
             )
@@ -94,12 +95,13 @@ def offered_terms(rows: Rows, forced: list[SegmentSet], options: ClearOptions) -
     offered: list[SegmentSet] = [(segment,) for segment in segments]
     if options.interactions:
         offered += [(one, two) for one in segments for two in segments if one < two]
-    return [each for each in offered if each not in forced and _varies(rows, each)]
+    least = FEWEST_SHOWN * options.samples
+    return [each for each in offered if each not in forced and _varies(rows, each, least)]
 
 
-def _varies(rows: Rows, term: SegmentSet) -> bool:
+def _varies(rows: Rows, term: SegmentSet, least: float) -> bool:
     column = rows.column(term)
-    return bool(rows.weights @ column > FEWEST_SHOWN) and bool((column == 0).any())
+    return bool(rows.weights @ column > least) and bool((column == 0).any())
 
 
 def _centred(

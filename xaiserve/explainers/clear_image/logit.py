@@ -4,6 +4,7 @@ L. E. Papke, J. M. Wooldridge, *Econometric Methods for Fractional Response Vari
 Applied Econometrics 1996: the logistic likelihood with a share p where a label of 0 or 1 stands.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -55,36 +56,45 @@ def fit_logistic(
         None when the system is singular, or the coefficients grow without end while every row is
         met within 1e-8 (perfect separation).
     """
-    k = x.shape[1]
-    ridge = np.full(k, penalty)
+    ridge = np.full(x.shape[1], penalty)
     ridge[0] = 0.0
-    beta = np.zeros(k) if start is None else start
+    if start is not None:
+        found, settled = _newton(x, p, weights, ridge, start)
+        if settled:
+            return found
+    return _newton(x, p, weights, ridge, np.zeros(x.shape[1]))[0]
+
+
+def _newton(
+    x: Design, p: Vector, weights: Vector, ridge: Vector, beta: Vector
+) -> tuple[Fit | None, bool]:
+    """Go from ``beta``; say where that leads, and whether it came to rest there."""
 
     def value(at: Vector) -> float:
         return _likelihood(x @ at, p, weights) - 0.5 * float(ridge @ at**2)
 
-    z = x @ beta
+    z, size = x @ beta, np.inf
     for _ in range(ITERATIONS):
         mu = expit(z)
         residual = p - mu
         slope = x.T @ (weights * residual) - ridge * beta
         curvature = x.T @ (x * (weights * mu * (1 - mu))[:, None])
-        curvature[np.diag_indices(k)] += ridge + RIDGE
+        curvature[np.diag_indices(len(beta))] += ridge + RIDGE
         try:
             step = np.linalg.solve(curvature, slope)
         except np.linalg.LinAlgError:
-            return None
+            return None, False
         size = np.abs(step).max()
         # Met by ever larger coefficients rather than by the right ones.
         if not size < np.inf or (size > ESCAPING and np.abs(residual).max() <= TOLERANCE):
-            return None
+            return None, False
         if size > LONG:
             step = step * _share(value, beta, step)
         beta = beta + step
         z = x @ beta
         if size < TOLERANCE:
             break
-    return Fit(beta, z, _likelihood(z, p, weights))
+    return Fit(beta, z, _likelihood(z, p, weights)), bool(size < TOLERANCE)
 
 
 def _share(value: Callable[[Vector], float], beta: Vector, step: Vector) -> float:
@@ -122,5 +132,5 @@ def fit_linear(
     z = x @ beta
     rows = float(weights.sum())
     squares = max(float(weights @ (p - z) ** 2), rows * TOLERANCE**2)
-    likelihood = -0.5 * rows * (np.log(2 * np.pi * squares / rows) + 1)
+    likelihood = -0.5 * rows * (math.log(2 * math.pi * squares / rows) + 1)
     return Fit(beta, z, likelihood)

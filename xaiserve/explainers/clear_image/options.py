@@ -121,9 +121,7 @@ class ClearOptions:
         source=_CODE,
     )
     all_segments: bool = param(False, "Force every segment in.", source=_CODE)
-    include: tuple[float, ...] = param(
-        (), "Numbers of further segments to force in.", low=0, source=_CODE
-    )
+    include: tuple[float, ...] = param((), "Numbers of further segments to force in.", source=_CODE)
     counterfactual_weight: float = param(
         200.0, "Rows added for each counterfactual.", low=0, high=1e6, source=_CODE
     )

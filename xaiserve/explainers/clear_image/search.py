@@ -24,6 +24,7 @@ from xaiserve.perturb.case import Case
 from xaiserve.perturb.plan import QueryPlan, Stop, ask
 from xaiserve.perturb.query import Joined, Mix, Pixels, Scene
 from xaiserve.perturb.rng import Keys
+from xaiserve.types import Scores
 
 ENDS: Final = np.array([[True], [False]])
 """Image and contrast as masks of one segment."""
@@ -79,6 +80,12 @@ class Work:
         self._scene = Scene(case.image, self._contrast.image)
         self._cut = self._new_cut(0)
         self._issued = 0
+        self._ends: Scores
+        self._boundary: Boundary
+        self._table: Table
+        self._grid: Grid
+        self._around: Neighbourhood
+        self._sufficiency: Sufficiency
 
     def begin(self) -> Asks:
         """Score image and contrast alone, and see that the classifier says the same twice.
