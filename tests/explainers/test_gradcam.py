@@ -110,3 +110,16 @@ def test_pauses_after_each_pass():
     case = toy_case(model, IMAGE)
     events, _ = exhaust(GradCam().attribute(model, case, Keys.root(0, "")))
     assert [event.rows for event in events] == [1, 1]
+
+
+def test_the_signed_map_keeps_what_speaks_against_the_target():
+    model = light_classifier(IMAGE)
+    case = toy_case(model, IMAGE, target=0)
+    signed = explain(GradCam(layer="features", sign="signed"), case, model).saliency
+    assert signed.min() < 0
+    own = explain(GradCam(layer="features"), toy_case(model, IMAGE, target=1), model).saliency
+    signed_own = explain(
+        GradCam(layer="features", sign="signed"), toy_case(model, IMAGE, target=1), model
+    ).saliency
+    assert signed_own.max() > 0
+    assert own.min() >= 0

@@ -15,8 +15,9 @@ from xaiserve.types import Image, Labels
 
 Segmentation = Literal["slic", "quickshift", "felzenszwalb", "grid"]
 
-QUICKSHIFT: Final = {"kernel_size": 4, "max_dist": 200, "ratio": 0.2}
-"""The image defaults of the ``lime`` package, 0.2.0.1."""
+QUICKSHIFT: Final = {"max_dist": 200, "ratio": 0.2}
+QUICKSHIFT_KERNEL_PX: Final = 4.0
+"""With the line above the image defaults of the ``lime`` package, 0.2.0.1."""
 
 FELZENSZWALB: Final = {"scale": 200, "sigma": 0.5, "min_size": 100}
 """Gives 41 to 112 segments on photographs of 224 x 224 pixels (measured)."""
@@ -44,7 +45,14 @@ def grid_labels(height: int, width: int, cells: int) -> Labels:
     return row[:, None] * cells + column
 
 
-def superpixels(image: Image, method: Segmentation, *, segments: int, keys: Keys) -> Labels:
+def superpixels(
+    image: Image,
+    method: Segmentation,
+    *,
+    segments: int,
+    keys: Keys,
+    kernel_px: float = QUICKSHIFT_KERNEL_PX,
+) -> Labels:
     """Cut ``image`` into regions of similar colour.
 
     Parameters
@@ -58,6 +66,8 @@ def superpixels(image: Image, method: Segmentation, *, segments: int, keys: Keys
         About how many regions, at least 1.
     keys
         Seeds the noise by which quickshift breaks ties; the others draw nothing.
+    kernel_px
+        Width of quickshift's density kernel: wider makes fewer segments and takes longer.
     """
     _, height, width = image.shape
     if method == "grid":
@@ -70,7 +80,7 @@ def superpixels(image: Image, method: Segmentation, *, segments: int, keys: Keys
         case "quickshift":
             (seed,) = keys.below(2**31)
             found = segmentation.quickshift(  # type: ignore[no-untyped-call]
-                picture, rng=seed, **QUICKSHIFT
+                picture, rng=seed, kernel_size=kernel_px, **QUICKSHIFT
             )
         case "felzenszwalb":
             found = segmentation.felzenszwalb(picture, **FELZENSZWALB)

@@ -14,7 +14,7 @@ Deviations:
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,8 @@ from xaiserve.types import Images
 class GradCam:
     """Weigh the maps of one layer by their gradients; 2 model inputs, one of them with gradients.
 
-    Saliency is at least 0: the rectifier of equation 2 keeps what speaks for the target.
+    Saliency is at least 0, for the rectifier of equation 2 keeps what speaks for the target, unless
+    ``sign`` leaves it out.
     """
 
     name: ClassVar[str] = "grad-cam"
@@ -45,6 +46,12 @@ class GradCam:
         None,
         "Dotted name of the module whose maps are weighted; the last one with maps when none",
         source="Selvaraju et al. 2017, section 3",
+    )
+
+    sign: Literal["positive", "signed"] = param(
+        "positive",
+        "Whether what speaks against the target becomes 0",
+        source="Selvaraju et al. 2017, equation 2; CLEAR Image's comparison: signed",
     )
 
     def __post_init__(self) -> None:
@@ -64,7 +71,9 @@ class GradCam:
         # Equation 1 (weights: gradients averaged over each map) and equation 2 (rectified sum).
         cam = captum.LayerGradCam(model.module, model.module.get_submodule(layer))
         with torch.enable_grad():
-            maps = cam.attribute(inputs, target=case.target, relu_attributions=True)
+            maps = cam.attribute(
+                inputs, target=case.target, relu_attributions=self.sign == "positive"
+            )
         yield Spent(rows=1)
 
         large = functional.interpolate(

@@ -26,7 +26,12 @@ from xaiserve.perturb.fills import make_fill, segment_means
 from xaiserve.perturb.plan import Progress, QueryPlan, Stop, ask
 from xaiserve.perturb.query import Mix, Scene
 from xaiserve.perturb.rng import Keys
-from xaiserve.perturb.segment import Segmentation, segment_count, superpixels
+from xaiserve.perturb.segment import (
+    QUICKSHIFT_KERNEL_PX,
+    Segmentation,
+    segment_count,
+    superpixels,
+)
 from xaiserve.types import Image, Keep, Labels
 
 ROUND_ROWS: Final = 256
@@ -69,6 +74,13 @@ class Lime:
     segments: int = param(
         50, "About how many segments slic and grid make", low=1, high=1000, source="ours"
     )
+    kernel_px: float = param(
+        QUICKSHIFT_KERNEL_PX,
+        "Width of quickshift's kernel: wider makes fewer segments and takes longer",
+        low=1,
+        high=100,
+        source=PACKAGE,
+    )
     fill: Literal["segment-mean", "neutral", "grey", "mean", "blur"] = param(
         "segment-mean", "What hides a segment", source=PACKAGE
     )
@@ -83,7 +95,11 @@ class Lime:
 
     def plan(self, case: Case, keys: Keys) -> QueryPlan[LimeExplanation]:
         labels = superpixels(
-            case.image, self.segmentation, segments=self.segments, keys=keys.child("segments")
+            case.image,
+            self.segmentation,
+            segments=self.segments,
+            keys=keys.child("segments"),
+            kernel_px=self.kernel_px,
         )
         scene = Scene(case.image, self._fill(case, labels))
         keep = random_subsets(self.samples, segment_count(labels), keys.child("subsets"))
