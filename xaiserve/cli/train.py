@@ -11,6 +11,10 @@ TRAININGS: Final[Mapping[str, Entry]] = {
     "classifier": Entry(
         "xaiserve.cli.train_classifier:command", "Train a small classifier on folders of pictures."
     ),
+    "contrast-gan": Entry(
+        "xaiserve.cli.train_contrast_gan:command",
+        "Train a GAN that redraws pictures of one class as another.",
+    ),
 }
 
 

@@ -11,7 +11,7 @@ from xaiserve.errors import ArtifactNotFoundError
 from xaiserve.gan.step import Players
 from xaiserve.storage.objects import ObjectStore
 
-PREFIX: Final = "checkpoints/step-"
+PREFIX: Final = "training/checkpoints/step-"
 
 _KEPT: Final = 2
 _PARTS: Final = ("generator", "critic", "generator_optimiser", "critic_optimiser")
@@ -64,20 +64,9 @@ def save(store: ObjectStore, checkpoint: Checkpoint) -> None:
         store.remove(key)
 
 
-def latest(store: ObjectStore, *, before: int | None = None) -> Checkpoint | None:
-    """Read the newest checkpoint that is whole; None when there is none.
-
-    Parameters
-    ----------
-    store
-        Where `save` wrote.
-    before
-        Only those of fewer steps.
-    """
+def latest(store: ObjectStore) -> Checkpoint | None:
+    """Read the newest checkpoint that is whole; None when there is none."""
     for key in reversed(store.list(PREFIX)):
-        step = int(key.removeprefix(PREFIX).partition(".")[0])
-        if before is not None and step >= before:
-            continue
         found = _read(store, key)
         if found is not None:
             return found

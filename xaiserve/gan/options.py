@@ -29,6 +29,13 @@ class TrainingOptions:
     learning_rate: float = param(1e-4, "Of Adam, for both networks.", low=0, high=1, source=_CODE)
     beta1: float = param(0.5, "Adam's first decay.", low=0, high=0.9999, source=_CODE)
     beta2: float = param(0.999, "Adam's second decay.", low=0, high=0.999999, source=_CODE)
+    decay: float = param(
+        0.0,
+        "Share of the steps, at the end, over which the learning rate falls to 0.",
+        low=0,
+        high=1,
+        source="ours",
+    )
     clip: float = param(10.0, "Largest norm of a step's gradients.", low=0, source=_CODE)
     noise: float = param(
         0.05, "Height of the uniform noise on inputs and outputs.", low=0, high=1, source=_CODE

@@ -82,10 +82,24 @@ def train(
         batch = drawn[share.rank :: share.world].to(device)
         (seed,) = keys.child("dropout", number, share.rank).below(_SEED_BOUND)
         players.critic.draws.manual_seed(seed)
+        _set_rate(players, rate_at(number / (per_epoch * options.epochs), options))
         found = critic_step(players, batch, options)
         if (number + 1) % options.critic_steps == 0:
             found |= generator_step(players, batch, options)
         yield Step(number=number + 1, epoch=epoch, losses=found)
+
+
+def rate_at(done: float, options: TrainingOptions) -> float:
+    """Return the learning rate when a share ``done`` of all steps is done."""
+    if not options.decay:
+        return options.learning_rate
+    return options.learning_rate * min(1.0, (1 - done) / options.decay)
+
+
+def _set_rate(players: Players, rate: float) -> None:
+    for optimiser in (players.generator_optimiser, players.critic_optimiser):
+        for group in optimiser.param_groups:
+            group["lr"] = rate
 
 
 def epoch_order(

@@ -38,6 +38,8 @@ class Progress:
     per_second, model_inputs_per_second
         Speed since the first part of this run was published, so that starting does not count;
         None until the second is.
+    unit
+        What ``done`` and ``total`` count.
     """
 
     state: State
@@ -49,6 +51,7 @@ class Progress:
     seconds: float = 0.0
     per_second: float | None = None
     model_inputs_per_second: float | None = None
+    unit: str = "explanations"
 
     @property
     def seconds_left(self) -> float | None:
@@ -67,12 +70,12 @@ class Progress:
 
     @override
     def __str__(self) -> str:
-        told = [f"{self.state}: {self.done}/{self.total} explanations"]
+        told = [f"{self.state}: {self.done}/{self.total} {self.unit}"]
         if self.failed:
             told.append(f"{self.failed} failed")
         if self.per_second is not None:
             told.append(f"{self.per_second:.2f}/s")
-        if self.model_inputs_per_second is not None:
+        if self.model_inputs_per_second:
             told.append(f"{self.model_inputs_per_second:.0f} model inputs/s")
         if self.state == "running" and self.seconds_left is not None:
             told.append(f"{_duration(self.seconds_left)} left")
@@ -100,6 +103,8 @@ class Reporter:
         Of those, the ones that hold an error.
     tell
         Called with every progress that is written.
+    unit
+        What is counted.
     clock
         Seconds that only go forward.
     """
@@ -112,6 +117,7 @@ class Reporter:
         resumed: int,
         failed: int = 0,
         tell: Callable[[Progress], None],
+        unit: str = "explanations",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -121,7 +127,7 @@ class Reporter:
         self._told = self._started - EVERY_S
         self._first: Progress | None = None
         self._now = Progress(
-            state="running", total=total, done=resumed, resumed=resumed, failed=failed
+            state="running", total=total, done=resumed, resumed=resumed, failed=failed, unit=unit
         )
 
     def start(self) -> None:

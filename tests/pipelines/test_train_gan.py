@@ -1,0 +1,96 @@
+"""What a training of a contrast GAN claims, and what it refuses; without a cluster."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from xaiserve.errors import ConflictError, InvalidInputError
+from xaiserve.gan.options import PRESETS
+from xaiserve.gan.session import Habits
+from xaiserve.gan.team import Alone
+from xaiserve.gan.translator import load_translator
+from xaiserve.pipelines.cluster import Placement
+from xaiserve.pipelines.progress import PROGRESS
+from xaiserve.pipelines.train_gan import FINGERPRINT, Config, run
+from xaiserve.pipelines.train_gan_worker import Task, train_task
+from xaiserve.testing.gans import LABELS, TINY, write_squares
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def task(tmp_path):
+    return Task(
+        images=write_squares(tmp_path),
+        out=str(tmp_path / "out"),
+        preset=TINY,
+        seed=0,
+        held_out=0.2,
+        habits=Habits(checkpoint_s=1e-9),
+        classifier=None,
+        trust_code=False,
+        threads=1,
+    )
+
+
+def test_a_worker_reads_trains_and_writes_the_translator(task, tmp_path):
+    (tmp_path / "lit" / "bad.png").write_bytes(b"x")
+    train_task(task, Alone(), CPU)
+    translator = load_translator(task.out)
+    assert translator.labels == LABELS
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["training"]["steps"] == 6
+    assert config["training"]["pictures"] == 12
+    assert "bad.png" in config["training"]["skipped"][0]
+    progress = json.loads((tmp_path / "out" / PROGRESS).read_text())
+    assert (progress["state"], progress["done"], progress["unit"]) == ("done", 6, "steps")
+    assert "skipped | 1 |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_finished_training_is_not_repeated_and_needs_no_cluster(task):
+    train_task(task, Alone(), CPU)
+    settings = {
+        key: str(value).lower() if isinstance(value, bool) else str(value)
+        for part in (TINY.architecture, TINY.options)
+        for key, value in dataclasses.asdict(part).items()
+    }
+    config = Config(images=task.images, out=task.out, settings=settings, held_out=0.2)
+    claim = json.dumps(config.deciding(), sort_keys=True, indent=1)
+    with pytest.raises(ConflictError, match="already holds a translator"):
+        run(config, Placement())
+    (Path(task.out) / FINGERPRINT).write_text(claim)
+    summary = run(config, Placement())
+    assert (summary.steps, summary.ended, summary.labels) == (6, "epochs", LABELS)
+
+
+def test_another_configuration_is_refused_by_what_differs(tmp_path):
+    folders = write_squares(tmp_path)
+    config = Config(images=folders, out=str(tmp_path / "out"))
+    claim = json.dumps(config.deciding(), sort_keys=True, indent=1)
+    (tmp_path / "out" / "training").mkdir(parents=True)
+    (tmp_path / "out" / FINGERPRINT).write_text(claim)
+    with pytest.raises(ConflictError, match="training with other seed;"):
+        run(dataclasses.replace(config, seed=1), Placement())
+
+
+def test_limits_of_time_do_not_decide_the_weights():
+    config = Config(images=("a", "b"), out="o")
+    longer = dataclasses.replace(config, max_seconds=5.0, checkpoint_s=1.0)
+    assert longer.deciding() == config.deciding()
+    assert config.wanted() == PRESETS["cpu"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"seed": -1}, "seed"),
+        ({"held_out": 1.0}, "held_out"),
+        ({"max_seconds": 0.0}, "max_seconds"),
+    ],
+)
+def test_wrong_fields_are_named(wrong, message):
+    with pytest.raises(InvalidInputError, match=message):
+        Config(**{"images": ("a", "b"), "out": "o"} | wrong)

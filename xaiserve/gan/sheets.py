@@ -1,0 +1,58 @@
+"""Sample sheets: pictures, what was drawn from them, and the change, side by side."""
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from xaiserve.gan.images import Pictures
+from xaiserve.gan.networks import CLASSES, Generator
+from xaiserve.types import Images
+
+COLUMNS: int = 8
+_GAP_PX = 2
+
+
+def sheet(generator: Generator, pictures: Pictures) -> UInt8[np.ndarray, "h w 3"]:
+    """Draw a sheet: a column per picture, up to `COLUMNS`, both classes as far as there are.
+
+    Rows, from the top: the picture; translated into each class; how far the translation into the
+    *other* class differs from it, white for 1.
+    """
+    rows = chosen_rows(pictures)
+    images = pictures.span[rows].to_images(pictures.inputs[rows].float())
+    drawn = [translations(generator, pictures, rows, target) for target in range(CLASSES)]
+    own = pictures.classes[rows].view(-1, 1, 1, 1)
+    change = (torch.where(own == 0, drawn[1], drawn[0]) - images).abs()
+    cells = [_padded(each) for each in (images, *drawn, change)]
+    table = torch.cat([torch.cat(list(row), dim=2) for row in cells], dim=1)
+    grey = (table * 255).round().to(torch.uint8).expand(3, -1, -1)
+    return np.ascontiguousarray(grey.permute(1, 2, 0).numpy())
+
+
+def chosen_rows(pictures: Pictures) -> torch.Tensor:
+    """Take the first pictures of each class in turn."""
+    each = [torch.nonzero(pictures.classes == c).flatten()[: COLUMNS // 2] for c in (0, 1)]
+    return torch.cat(each)
+
+
+def translations(
+    generator: Generator, pictures: Pictures, rows: torch.Tensor, target: int
+) -> Images:
+    """Translate some of the pictures, one at a time, in image units at the network's size."""
+    device = next(generator.parameters()).device
+    training = generator.training
+    generator.eval()
+    try:
+        with torch.inference_mode():
+            drawn = [
+                generator(pictures.inputs[row].float().unsqueeze(0).to(device), target).cpu()
+                for row in rows.tolist()
+            ]
+    finally:
+        generator.train(training)
+    return pictures.span[rows].to_images(torch.cat(drawn))
+
+
+def _padded(images: Images) -> torch.Tensor:
+    """Add a white frame."""
+    return torch.nn.functional.pad(images, (_GAP_PX,) * 4, value=1.0)

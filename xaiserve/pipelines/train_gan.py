@@ -1,0 +1,289 @@
+"""Train a contrast GAN on Ray Train: one worker or many, resumed after whatever stopped it.
+
+Checkpoints are our own objects beside the result, not Ray's: so a training goes on after its driver
+or its whole cluster has died, on a disk as in a bucket, by running the same command again.
+"""
+
+import dataclasses
+import json
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import ray.train
+from ray.train.torch import TorchTrainer
+
+from xaiserve.errors import (
+    ArtifactNotFoundError,
+    ConflictError,
+    InvalidInputError,
+    TrainingFailedError,
+    XaiServeError,
+)
+from xaiserve.gan.images import folder_labels
+from xaiserve.gan.options import PRESETS, Preset, PresetName, with_settings
+from xaiserve.gan.session import Ended, Habits
+from xaiserve.gan.translator import CONFIG
+from xaiserve.parameters import MAX_SEED
+from xaiserve.pipelines.cluster import Placement, ray_for
+from xaiserve.pipelines.progress import EVERY_S, PROGRESS, Progress
+from xaiserve.pipelines.train_gan_worker import Crew, Task, work
+from xaiserve.storage.objects import ObjectStore, read_if_there
+from xaiserve.storage.opening import is_s3, open_store
+
+FINGERPRINT: Final = "training/config.json"
+RESTARTS: Final = 3
+"""Of workers that die, before the training is given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What is trained on what, and where it goes.
+
+    Parameters
+    ----------
+    images
+        Two folders or ``s3://`` prefixes; their names are the classes.
+    out
+        Folder or ``s3://bucket/prefix`` of the translator; one training per output.
+    preset, settings
+        A preset, and fields of its `Architecture` or `TrainingOptions` to change, as texts.
+    seed
+        All randomness is derived from it; 0 to `MAX_SEED`.
+    held_out
+        Share of each class that is not trained on, for sample sheets and the card.
+    max_seconds, checkpoint_s, sheet_s
+        See `Habits`.
+    classifier, trust_code
+        Of the guide, as `load_classifier` takes them; no guide when none.
+    """
+
+    images: tuple[str, ...]
+    out: str
+    preset: PresetName = "cpu"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    held_out: float = 0.1
+    max_seconds: float | None = None
+    checkpoint_s: float = 60.0
+    sheet_s: float = 300.0
+    classifier: str | None = None
+    trust_code: bool = False
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise InvalidInputError(
+                f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}"
+            )
+        if not 0 <= self.seed <= MAX_SEED:
+            raise InvalidInputError(f"seed must be from 0 to {MAX_SEED}, got {self.seed}")
+        if not 0 < self.held_out < 1:
+            raise InvalidInputError(f"held_out must be between 0 and 1, got {self.held_out:g}")
+        for name in ("max_seconds", "checkpoint_s", "sheet_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InvalidInputError(f"{name} must be above 0, got {value:g}")
+
+    def wanted(self) -> Preset:
+        """Return the preset with its changes.
+
+        Raises
+        ------
+        InvalidInputError
+            A setting is unknown or out of range.
+        """
+        return with_settings(PRESETS[self.preset], dict(self.settings))
+
+    def deciding(self) -> dict[str, Any]:  # Any: JSON
+        """Return what decides the weights; how long it may take and when it saves do not."""
+        wanted = self.wanted()
+        return {
+            "images": list(self.images),
+            "architecture": wanted.architecture.to_json(),
+            "options": dataclasses.asdict(wanted.options),
+            "seed": self.seed,
+            "held_out": self.held_out,
+            "classifier": self.classifier,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A finished training.
+
+    Parameters
+    ----------
+    out
+        The translator's folder.
+    labels
+        Its classes.
+    steps, epochs, seconds, ended
+        See `Outcome`.
+    pictures
+        Trained on and held out.
+    skipped
+        Files that were left out, each with its reason.
+    figures
+        See `Figures`.
+    """
+
+    out: str
+    labels: tuple[str, ...]
+    steps: int
+    epochs: float
+    seconds: float
+    ended: Ended
+    pictures: int
+    skipped: tuple[str, ...]
+    figures: Mapping[str, float | None]
+
+    def to_json(self) -> dict[str, Any]:  # Any: JSON
+        """Return all fields."""
+        return dataclasses.asdict(self)
+
+
+def run(
+    config: Config, placement: Placement, tell: Callable[[Progress], None] = lambda _: None
+) -> Summary:
+    """Train to the end; running again after a stop goes on from the last checkpoint.
+
+    Raises
+    ------
+    ConflictError
+        The output holds the training of another configuration.
+    InvalidInputError
+        An option is wrong, or a folder has too few readable pictures.
+    TrainingFailedError
+        It diverged, or workers died again and again; the last good checkpoint is kept.
+    StoreUnavailableError
+        The output cannot be written.
+    """
+    folder_labels(config.images)
+    store = open_store(config.out)
+    _claim(store, config)
+    if read_if_there(store, CONFIG) is None:
+        with ray_for(placement), _told(store, tell):
+            _fit(config, placement)
+    return _summary(store)
+
+
+def _claim(store: ObjectStore, config: Config) -> None:
+    """Write down what is trained here, or check that it is the same."""
+    wanted = json.dumps(config.deciding(), sort_keys=True, indent=1).encode()
+    found = read_if_there(store, FINGERPRINT)
+    if found is None:
+        if read_if_there(store, CONFIG) is not None:
+            raise ConflictError(f"{store.uri} already holds a translator; name another output")
+        store.write(FINGERPRINT, wanted, create_only=True)
+    elif found != wanted:
+        before, now = json.loads(found), json.loads(wanted)
+        changed = ", ".join(key for key in now if now[key] != before.get(key))
+        raise ConflictError(
+            f"{store.uri} holds a training with other {changed}; name another output, or give the "
+            "same options to go on with it"
+        )
+
+
+def _fit(config: Config, placement: Placement) -> None:
+    crew = _crew(placement)
+    task = Task(
+        images=config.images,
+        out=config.out,
+        preset=config.wanted(),
+        seed=config.seed,
+        held_out=config.held_out,
+        habits=Habits(
+            checkpoint_s=config.checkpoint_s,
+            sheet_s=config.sheet_s,
+            max_seconds=config.max_seconds,
+        ),
+        classifier=config.classifier,
+        trust_code=config.trust_code,
+        threads=crew.threads,
+    )
+    with _place(config.out) as place:
+        # Any: typed for workers that return nothing, and for results without what they return
+        make: Any = TorchTrainer
+        trainer = make(
+            work,
+            train_loop_config={"task": task},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=crew.workers,
+                use_gpu=crew.gpus,
+                resources_per_worker={"CPU": crew.threads} | ({"GPU": 1} if crew.gpus else {}),
+            ),
+            run_config=ray.train.RunConfig(
+                storage_path=place,
+                failure_config=ray.train.FailureConfig(max_failures=RESTARTS),
+            ),
+        )
+        try:
+            problem = trainer.fit().return_value
+        except ray.train.TrainingFailedError as error:
+            raise TrainingFailedError(
+                f"the training's workers have died {RESTARTS + 1} times, last of: "
+                f"{_reason(error)}; the last checkpoint is kept, and the same command goes on "
+                "from it"
+            ) from error
+    if isinstance(problem, XaiServeError):
+        raise problem
+
+
+@contextmanager
+def _place(out: str) -> Iterator[str]:
+    """Give Ray a place for its own notes, which all workers reach; nothing of ours is in it."""
+    if is_s3(out):
+        yield f"{out}/training/ray"
+        return
+    with tempfile.TemporaryDirectory(prefix="xaiserve-") as folder:
+        yield folder
+
+
+def _crew(placement: Placement) -> Crew:
+    workers = placement.workers or 1
+    return Crew(
+        workers=workers,
+        threads=placement.threads or max(1, placement.cpus // workers),
+        gpus=placement.gpus > 0,
+    )
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+@contextmanager
+def _told(store: ObjectStore, tell: Callable[[Progress], None]) -> Iterator[None]:
+    """Pass on what the first worker writes into the store, while it does."""
+    stopped = threading.Event()
+
+    def watch() -> None:
+        last = b""
+        while not stopped.wait(EVERY_S):
+            try:
+                now = store.read(PROGRESS)
+            except ArtifactNotFoundError:
+                continue
+            except XaiServeError:  # told by the workers, who need the store more than this does
+                return
+            if now != last:
+                last = now
+                tell(Progress.from_json(now))
+
+    thread = threading.Thread(target=watch, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _summary(store: ObjectStore) -> Summary:
+    found = json.loads(store.read(CONFIG))
+    training = found["training"] | {"skipped": tuple(found["training"]["skipped"])}
+    return Summary(out=store.uri, labels=tuple(found["labels"]), **training)
