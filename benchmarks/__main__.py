@@ -24,6 +24,7 @@ NAMES: Final = {
     "peak-memory": "benchmarks.peak_memory",
     "http-parity": "benchmarks.http_parity",
     "job-restart": "benchmarks.job_restart",
+    "clear-vs-baselines": "benchmarks.clear_vs_baselines",
 }
 
 

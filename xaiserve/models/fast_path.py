@@ -184,7 +184,7 @@ def _lay_out(module: torch.nn.Module, layout: torch.memory_format) -> None:
 def export_to_onnx(module: torch.nn.Module, spec: ModelSpec) -> bytes:
     """Export a module on the CPU to an ONNX file with a free batch size, as bytes."""
     example = spec.normalise(probe(spec))
-    with _quiet_exporter():
+    with quiet_exporter():
         program = torch.onnx.export(
             module,
             (example,),
@@ -200,7 +200,7 @@ def export_to_onnx(module: torch.nn.Module, spec: ModelSpec) -> bytes:
 
 
 @contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Keep the exporter's advice to its developers off the user's screen."""
     loggers = [logging.getLogger(name) for name in _EXPORTER_LOGGERS]
     levels = [logger.level for logger in loggers]

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from xaiserve.models.fast_path import quiet_exporter
 from xaiserve.models.spec import ModelSpec
 from xaiserve.models.spec_files import XAISERVE_FILE
 from xaiserve.models.spec_json import spec_to_json
@@ -43,17 +44,18 @@ def write_model_folder(
     folder.mkdir(parents=True, exist_ok=True)
     state = {key: value.contiguous() for key, value in network.state_dict().items()}
     save_file(state, folder / SAFETENSORS)
-    torch.onnx.export(
-        network.eval(),
-        (torch.zeros(2, spec.channels, spec.height, spec.width),),
-        folder / ONNX,
-        input_names=["inputs"],
-        output_names=["logits"],
-        dynamic_shapes={"inputs": {0: torch.export.Dim("n", min=1)}},
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with quiet_exporter():
+        torch.onnx.export(
+            network.eval(),
+            (torch.zeros(2, spec.channels, spec.height, spec.width),),
+            folder / ONNX,
+            input_names=["inputs"],
+            output_names=["logits"],
+            dynamic_shapes={"inputs": {0: torch.export.Dim("n", min=1)}},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     _strip(folder / ONNX)
     _write_json(folder / XAISERVE_FILE, spec_to_json(spec))
     arguments = {"options": dict(options)} if options else {}
