@@ -49,14 +49,14 @@ def test_an_image_of_the_target_goes_to_the_other_class_and_another_to_the_targe
     assert "its own class, evidence" in made[0].notes[1]
 
 
-def test_a_batch_is_two_translations_and_one_input_each_whatever_the_targets():
+def test_a_batch_is_one_call_of_two_translations_and_one_input_each_whatever_the_targets():
     translator = ShadeTranslator()
     model = brightness_classifier(BRIGHT, 0.3)
     cases = [toy_case(model, BRIGHT, target=row % 2) for row in range(5)]
 
     provider(translator, model).contrasts(cases)
 
-    assert translator.asked == [5, 5]
+    assert translator.asked == [10]
     assert model.rows == 5
 
 
@@ -150,7 +150,7 @@ def test_a_translator_that_does_not_answer_is_asked_once_and_told_for_every_imag
     absent = Absent()
     found = provider(absent).contrasts([toy_case(MODEL, BRIGHT)] * 3)
 
-    assert absent.asked == [3]
+    assert absent.asked == [6]
     assert all(isinstance(each, ModelUnavailableError) for each in found)
 
 

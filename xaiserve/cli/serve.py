@@ -24,6 +24,20 @@ if TYPE_CHECKING:
     metavar="NAME=SOURCE",
     help="A name and a folder, file, hub id, 'embedded' or package.module:factory; repeatable.",
 )
+@click.option(
+    "--translator",
+    "translators",
+    multiple=True,
+    metavar="NAME=DIR",
+    help="Translator folder that makes the contrast pictures of the model NAME; repeatable.",
+)
+@click.option(
+    "--contrast",
+    "contrasts",
+    multiple=True,
+    metavar="NAME=SPEC",
+    help="Instead: nearest:POOL, file:PAIRS, blur, inpaint or inpaint:MASKS; repeatable.",
+)
 @click.option("--port", type=int, help="TCP port [8000].")
 @click.option("--host", help="Address to listen on; 0.0.0.0 is every network [127.0.0.1].")
 @click.option("--device", help="Where the models of --model score [cpu].")
@@ -39,9 +53,7 @@ if TYPE_CHECKING:
 @click.option("--address", default="local", help="A running Ray cluster [a Ray of its own].")
 def command(
     models: Sequence[str],
-    port: int | None,
-    host: str | None,
-    file: Path | None,
+    *,
     address: str,
     **shared: Any,  # Any: click's values
 ) -> None:
@@ -51,7 +63,7 @@ def command(
     xaiserve serve --model mobilenet=DIR
     curl -F image=@photo.jpg "http://localhost:8000/v1/explain?model=mobilenet&method=multirex"
     """  # noqa: D301 -- \b is click's
-    config = _config(models, port=port, host=host, file=file, **shared)
+    config = _config(models, **shared)
 
     from xaiserve.serve.running import start_service
 
@@ -71,23 +83,38 @@ def _config(
     port: int | None,
     host: str | None,
     file: Path | None,
+    translators: Sequence[str] = (),
+    contrasts: Sequence[str] = (),
     **shared: Any,  # Any: click's values
 ) -> "ServiceConfig":
     from xaiserve.serve.config import make_config, read_config
 
     given = read_config(file) if file else {}
-    named = dict(_named(text) for text in models)
+    named = dict(_named("model", text) for text in models)
     given["models"] = {**given.get("models", {}), **_settings(named, **shared)}
+    _add(given["models"], "translator", translators)
+    _add(given["models"], "contrast", contrasts)
     if not given["models"]:
         raise InvalidInputError("serve needs at least one --model NAME=SOURCE, or a --config")
     return make_config(given | {k: v for k, v in (("port", port), ("host", host)) if v is not None})
 
 
-def _named(text: str) -> tuple[str, str]:
+def _named(option: str, text: str) -> tuple[str, str]:
     name, equals, source = text.partition("=")
     if not (name and equals and source):
-        raise InvalidInputError(f"--model must be NAME=SOURCE, got {text!r}")
+        raise InvalidInputError(f"--{option} must be NAME=SOURCE, got {text!r}")
     return name, source
+
+
+def _add(models: dict[str, Any], key: str, texts: Sequence[str]) -> None:
+    """Add a setting to the models that ``NAME=VALUE`` texts name, those of a file included."""
+    for text in texts:
+        name, value = _named(key, text)
+        if name not in models:
+            known = ", ".join(models) or "none"
+            raise InvalidInputError(f"--{key} must name a model, of {known}, got {name!r}")
+        model = models[name]
+        models[name] = ({"source": model} if isinstance(model, str) else model) | {key: value}
 
 
 def _settings(

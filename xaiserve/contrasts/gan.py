@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, NamedTuple
 
+import torch
+
 from xaiserve.contrasts.base import Ask, Made, stacked
 from xaiserve.errors import (
     ClassifierFaultError,
@@ -129,8 +131,9 @@ class GanContrasts:
         if not cases:
             return []
         try:
-            pictures = self._asked(stacked(cases), [aim.to for aim in aims])
-            same = self._asked(stacked(cases), [aim.own for aim in aims])
+            images = stacked(cases)
+            targets = [*(aim.to for aim in aims), *(aim.own for aim in aims)]
+            pictures, same = self._asked(torch.cat([images, images]), targets).chunk(2)
         except (InvalidInputError, ClassifierFaultError) as error:
             if len(cases) == 1:
                 return [error]

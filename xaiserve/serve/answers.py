@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from PIL import Image as PillowImage
@@ -19,9 +19,10 @@ from xaiserve.report.document import (
     explanation_document,
     none_document,
 )
+from xaiserve.report.drawing import to_picture
 from xaiserve.serve.requests import ExplainRequest
 from xaiserve.serve.schemas import ClassBody, ExplainBody, OverlayBody
-from xaiserve.storage.pictures import PictureLimits, decode
+from xaiserve.storage.pictures import PictureLimits, decode, encode_png
 from xaiserve.types import Scores
 
 
@@ -64,15 +65,18 @@ class Answer:
         """Describe what the method has found; draws and encodes, so not on an event loop."""
         request = self.request
         document = explanation_document(self.subject, explanation, cost, whole_map=request.saliency)
-        return self._body(document, [self._overlay(explanation)] if request.overlay else [])
+        return self._body(document, self._overlays(explanation) if request.overlay else [])
 
     def _body(self, document: Document, overlays: Sequence[OverlayBody] = ()) -> ExplainBody:
         cost = document["cost"] | {"waited_seconds": self.waited_s}
         return ExplainBody(**document | {"cost": cost, "overlays": overlays})
 
-    def _overlay(self, explanation: Explanation) -> OverlayBody:
-        png = self._drawn(explanation)
-        return OverlayBody(kind="overlay", data=base64.b64encode(png).decode())
+    def _overlays(self, explanation: Explanation) -> list[OverlayBody]:
+        drawn = [_overlay("overlay", self._drawn(explanation))]
+        contrast = self.subject.case.contrast
+        if contrast is not None:
+            drawn.append(_overlay("contrast", encode_png(to_picture(contrast.image))))
+        return drawn
 
     def _drawn(self, explanation: Explanation) -> bytes:
         case, upload = self.subject.case, self.request.upload
@@ -81,3 +85,7 @@ class Answer:
         # Within the limits, or there would be no case; decoding again is cheaper than keeping it.
         picture = decode(upload.data, limits=self.limits, value_range=upload.value_range)
         return self.draw(case, explanation, original=picture.image)
+
+
+def _overlay(kind: Literal["overlay", "contrast"], png: bytes) -> OverlayBody:
+    return OverlayBody(kind=kind, data=base64.b64encode(png).decode())

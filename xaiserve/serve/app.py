@@ -1,6 +1,7 @@
 """The service on Ray Serve: the only file that decorates and binds."""
 
-from collections.abc import Awaitable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
@@ -10,20 +11,42 @@ from ray.serve.deployment import Application
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from xaiserve.contrasts.base import Ask, ContrastProvider
+from xaiserve.contrasts.opening import open_provider
 from xaiserve.errors import CapacityError, ModelUnavailableError, XaiServeError
+from xaiserve.gan.translator import load_translator
 from xaiserve.models.loading import load_classifier
+from xaiserve.models.spec import ModelSpec
 from xaiserve.report.overlays import overlay_png
 from xaiserve.serve.classifier import ClassifierServer
-from xaiserve.serve.config import Budget, ModelSettings, Queue, ServiceConfig, Uploads
+from xaiserve.serve.config import (
+    Budget,
+    ModelSettings,
+    Queue,
+    ServiceConfig,
+    TranslatorSettings,
+    Uploads,
+)
 from xaiserve.serve.ingress import GRACE_S, Service, build_ingress
 from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Problem, ProblemError, problem_of
 from xaiserve.serve.requests import ExplainRequest, PredictRequest
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
+from xaiserve.serve.translator import (
+    RemoteTranslator,
+    Translated,
+    TranslateRequest,
+    TranslatorCard,
+    TranslatorServer,
+    wait_from_thread,
+)
 
 T = TypeVar("T")
 
 INGRESS_ONGOING = 64
 """Requests in one ingress replica: it only waits."""
+
+ONGOING_BATCHES = 4
+"""Batches of pictures in one translator replica: one is drawn, the others are gathered."""
 
 STARTS = 3
 """How often a replica may fail to start before its deployment has failed."""
@@ -36,7 +59,14 @@ class ClassifierReplica:
     replica's log and arrive wrapped.
     """
 
-    def __init__(self, name: str, model: ModelSettings, queue: Queue, uploads: Uploads) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: ModelSettings,
+        queue: Queue,
+        uploads: Uploads,
+        translator: DeploymentHandle[Any] | None = None,
+    ) -> None:
         classifier = load_classifier(
             model.source,
             name=name,
@@ -48,8 +78,17 @@ class ClassifierReplica:
             threads=model.thread_count,
             overrides=model.overrides,
         )
+        self._settings = model
+        self._translator = translator
+        self._loop: asyncio.AbstractEventLoop | None = None
+        contrasts = model.contrasts
         self._server = ClassifierServer(
-            classifier, queue=queue, limits=uploads.limits, draw=overlay_png
+            classifier,
+            queue=queue,
+            limits=uploads.limits,
+            draw=overlay_png,
+            contrast=None if contrasts is None else contrasts.kind,
+            open_contrasts=None if contrasts is None else self._open_contrasts,
         )
 
     async def card(self) -> ModelBody:
@@ -59,7 +98,27 @@ class ClassifierReplica:
         return await _as_value(self._server.predict(request))
 
     async def explain(self, request: ExplainRequest) -> ExplainBody | Problem:
+        self._loop = asyncio.get_running_loop()
         return await _as_value(self._server.explain(request))
+
+    def _open_contrasts(self, spec: ModelSpec, ask: Ask) -> ContrastProvider:
+        """Open the model's own contrast pictures; called on a thread, at the first request."""
+        assert self._settings.contrasts is not None  # noqa: S101 -- or nobody would ask
+        return open_provider(self._settings.contrasts, spec, ask, load=self._remote_translator)
+
+    def _remote_translator(self, source: str, **_: object) -> RemoteTranslator:
+        settings, handle, loop = self._settings.translator, self._translator, self._loop
+        assert settings is not None and handle is not None and loop is not None  # noqa: S101, PT018
+        title = source.rstrip("/").rpartition("/")[2]
+        remote = TranslatorHandle(title, handle)
+        return RemoteTranslator(
+            title=title,
+            card=wait_from_thread(remote.card(), loop, settings.timeout_s, title),
+            ask=remote.translate,
+            loop=loop,
+            batch_images=settings.batch_images,
+            timeout_s=settings.timeout_s,
+        )
 
     async def check_health(self) -> None:
         await self._server.check()
@@ -68,6 +127,60 @@ class ClassifierReplica:
         """End the engine's threads: Serve calls this when a replica stops."""
         if hasattr(self, "_server"):
             self._server.close()
+
+
+def _count_images(requests: list[TranslateRequest]) -> int:
+    return sum(map(len, requests))
+
+
+class TranslatorReplica:
+    """`TranslatorServer` in a replica: pictures of many requests are drawn together."""
+
+    def __init__(self, translator: TranslatorSettings) -> None:
+        self._server = TranslatorServer(
+            load_translator(translator.source, device=translator.device)
+        )
+        batching: Any = self.translate  # Any: what Serve's decorator adds has no types
+        batching.set_max_batch_size(translator.batch_images)
+        batching.set_batch_wait_timeout_s(translator.batch_wait_s)
+
+    async def card(self) -> TranslatorCard:
+        return self._server.card()
+
+    @serve.batch(batch_size_fn=_count_images)
+    async def translate(self, requests: list[TranslateRequest]) -> list[Translated]:
+        return await asyncio.to_thread(self._server.translate, requests)
+
+
+class TranslatorHandle:
+    """A translator deployment's replicas, as a classifier's replica asks them."""
+
+    def __init__(self, title: str, handle: DeploymentHandle[Any]) -> None:
+        self._title = title
+        self._handle = handle
+
+    async def card(self) -> TranslatorCard:
+        return await self._ask(self._handle.card.remote)
+
+    async def translate(self, request: TranslateRequest) -> Translated:
+        return await self._ask(lambda: self._handle.translate.remote(request))
+
+    async def _ask(self, send: Callable[[], Awaitable[T]]) -> T:
+        """Send once more when a replica has died over it: translating twice does no harm."""
+        try:
+            try:
+                return await send()
+            except RayActorError:
+                return await send()
+        except BackPressureError as error:
+            raise CapacityError(
+                f"the queue of translator {self._title!r} is full",
+                retry_after_s=UNAVAILABLE_RETRY_S,
+            ) from error
+        except (DeploymentUnavailableError, RayActorError) as error:
+            raise ModelUnavailableError(
+                f"no replica of translator {self._title!r} answers"
+            ) from error
 
 
 async def _as_value(answer: Awaitable[T]) -> T | Problem:
@@ -155,4 +268,19 @@ def _classifier(
         max_constructor_retry_count=STARTS,
         ray_actor_options={"num_cpus": model.cpus, "num_gpus": model.gpus},
     )
-    return deploy(ClassifierReplica).bind(name, model, queue, config.uploads)
+    translator = None if model.translator is None else _translator(name, model.translator, queue)
+    return deploy(ClassifierReplica).bind(name, model, queue, config.uploads, translator)
+
+
+def _translator(name: str, translator: TranslatorSettings, queue: Queue) -> Application:
+    deploy = serve.deployment(
+        name=f"translator-{name}",
+        num_replicas=translator.replicas,
+        max_ongoing_requests=ONGOING_BATCHES * translator.batch_images,
+        # Per classifier replica: each of its explanations has at most one request here.
+        max_queued_requests=max(queue.running, ONGOING_BATCHES * translator.batch_images),
+        graceful_shutdown_timeout_s=translator.timeout_s,
+        max_constructor_retry_count=STARTS,
+        ray_actor_options={"num_cpus": translator.cpus, "num_gpus": translator.gpus},
+    )
+    return deploy(TranslatorReplica).bind(translator)

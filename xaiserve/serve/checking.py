@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
+from xaiserve.contrasts.opening import open_provider
 from xaiserve.errors import ModelUnavailableError, XaiServeError
 from xaiserve.models.loading import load_classifier
 from xaiserve.serve.config import ModelSettings
@@ -12,6 +13,8 @@ from xaiserve.serve.config import ModelSettings
 
 def check_models(models: Mapping[str, ModelSettings]) -> None:
     """Load each model once, so that what is wrong with it is told at once, in a sentence.
+
+    So is what its contrast pictures come from, and whether that fits the model.
 
     A process of its own loads them and ends: what loading takes (the runtime, the weights, the
     modules that a format needs) would else stay with the service's first process for as long as it
@@ -43,7 +46,7 @@ def _wait_for(process: ProcessPoolExecutor, name: str, model: ModelSettings) -> 
 
 
 def _load(name: str, model: ModelSettings) -> None:
-    load_classifier(
+    classifier = load_classifier(
         model.source,
         name=name,
         file_format=model.file_format,
@@ -52,3 +55,5 @@ def _load(name: str, model: ModelSettings) -> None:
         batch_rows=1,
         overrides=model.overrides,
     )
+    if model.contrasts is not None:
+        open_provider(model.contrasts, classifier.spec, classifier.scores)

@@ -2,10 +2,12 @@
 
 import asyncio
 import dataclasses
+import time
 from concurrent.futures import CancelledError
 from typing import TypeVar
 
 from xaiserve.api import load_case, scores_plan, start
+from xaiserve.contrasts.base import asker
 from xaiserve.errors import (
     CapacityError,
     ModelUnavailableError,
@@ -13,16 +15,17 @@ from xaiserve.errors import (
     QueryBudgetError,
     XaiServeError,
 )
-from xaiserve.explainers.base import Explanation, GradientExplainer
+from xaiserve.explainers.base import Explanation, GradientExplainer, needs_of
 from xaiserve.models.classifier import Classifier
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.plan import QueryPlan
-from xaiserve.perturb.ticket import Limits, Ticket
+from xaiserve.perturb.ticket import Cost, Limits, Ticket
 from xaiserve.report.document import Subject, scores_document
 from xaiserve.serve import answers
 from xaiserve.serve.admission import Places
 from xaiserve.serve.config import Queue
+from xaiserve.serve.contrasting import Contrasts, OpenOwn
 from xaiserve.serve.requests import ExplainRequest, PredictRequest, Upload
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody, ScoreBody
 from xaiserve.storage.pictures import PictureLimits
@@ -47,6 +50,9 @@ class ClassifierServer:
         What is refused of a picture before it is decoded.
     draw
         Makes the overlay.
+    contrast, open_contrasts
+        Name of what makes the model's own contrast pictures, and what opens that on first use;
+        none when it has none.
     """
 
     def __init__(
@@ -56,11 +62,22 @@ class ClassifierServer:
         queue: Queue,
         limits: PictureLimits,
         draw: answers.Draw,
+        contrast: str | None = None,
+        open_contrasts: OpenOwn | None = None,
     ) -> None:
         self._classifier = classifier
         self._engine = Engine(classifier)
         self._limits = limits
         self._draw = draw
+        self._contrasts = Contrasts(
+            classifier.name,
+            classifier.spec,
+            asker(self._engine, interactive=True),
+            limits=limits,
+            threads=queue.running,
+            own=contrast,
+            open_own=open_contrasts,
+        )
         self._retry_after_s = queue.retry_after_s
         self._explanations = Places(
             "explanations",
@@ -74,6 +91,7 @@ class ClassifierServer:
 
     def close(self) -> None:
         """Cancel what is in flight and end the engine; safe to call twice."""
+        self._contrasts.close()
         self._engine.close()
 
     async def card(self) -> ModelBody:
@@ -91,6 +109,7 @@ class ClassifierServer:
             labels=list(spec.labels),
             device=str(model.device),
             batch_rows=model.batch_rows,
+            contrasts=self._contrasts.names,
             in_flight=self._engine.in_flight,
         )
 
@@ -129,7 +148,10 @@ class ClassifierServer:
         Raises
         ------
         InvalidInputError
-            The picture or the target is wrong, or the method needs gradients the model lacks.
+            The picture, the contrast picture or the target is wrong, or the method needs what the
+            model lacks: gradients, a contrast picture.
+        ModelUnavailableError
+            The translator does not answer.
         QueryBudgetError
             The budget was spent before anything was found.
         CapacityError
@@ -137,6 +159,7 @@ class ClassifierServer:
         """
         seconds = request.limits.max_seconds
         async with self._explanations.place(patience_s=seconds) as waited_s:
+            started = time.monotonic() - waited_s
             wished = 0 if request.target is None else request.target
             index = self._classifier.spec.class_index(wished)
             case = await self._load(request.upload, target=index)
@@ -147,22 +170,12 @@ class ClassifierServer:
                 # Loads on first use; here, so that nothing is awaited between start and wait, and
                 # no plan is left running by a cancellation in between.
                 await asyncio.to_thread(self._classifier.gradients)
-            ticket = self._start(request, case, waited_s)
-            subject = Subject(
-                classifier=self._classifier,
-                explainer=request.explainer,
-                seed=request.seed,
-                case=case,
-                scores=scores,
-                frame_name=request.frame,
-            )
-            answer = answers.Answer(
-                request=request,
-                subject=subject,
-                waited_s=waited_s,
-                limits=self._limits,
-                draw=self._draw,
-            )
+            try:
+                case = await self._contrasted(request, case, started)
+            except NoExplanationError as error:
+                return self._answer(request, case, scores, waited_s).none(str(error), Cost())
+            ticket = self._start(request, case, time.monotonic() - started)
+            answer = self._answer(request, case, scores, waited_s)
             try:
                 explanation = await finished(ticket)
             except NoExplanationError as error:
@@ -170,6 +183,32 @@ class ClassifierServer:
             except QueryBudgetError as error:
                 raise self._blamed(error, request, waited_s) from error
             return await asyncio.to_thread(answer.explained, explanation, ticket.cost)
+
+    def _answer(
+        self, request: ExplainRequest, case: Case, scores: Scores, waited_s: float
+    ) -> answers.Answer:
+        subject = Subject(
+            classifier=self._classifier,
+            explainer=request.explainer,
+            seed=request.seed,
+            case=case,
+            scores=scores,
+            frame_name=request.frame,
+        )
+        return answers.Answer(
+            request=request,
+            subject=subject,
+            waited_s=waited_s,
+            limits=self._limits,
+            draw=self._draw,
+        )
+
+    async def _contrasted(self, request: ExplainRequest, case: Case, started: float) -> Case:
+        if "contrast" not in needs_of(request.explainer):
+            return case
+        seconds = request.limits.max_seconds
+        left = None if seconds is None else max(0.0, started + seconds - time.monotonic())
+        return await self._contrasts.add(case, request.contrast, left)
 
     def _blamed(
         self, error: QueryBudgetError, request: ExplainRequest, waited_s: float
@@ -195,10 +234,10 @@ class ClassifierServer:
             value_range=upload.value_range,
         )
 
-    def _start(self, request: ExplainRequest, case: Case, waited_s: float) -> Ticket[Explanation]:
+    def _start(self, request: ExplainRequest, case: Case, spent_s: float) -> Ticket[Explanation]:
         limits = request.limits
-        if limits.max_seconds is not None and waited_s:
-            left = max(limits.max_seconds - waited_s, 1e-3)
+        if limits.max_seconds is not None:
+            left = max(limits.max_seconds - spent_s, 1e-3)
             limits = Limits(max_inputs=limits.max_inputs, max_seconds=left)
         return start(
             self._engine,

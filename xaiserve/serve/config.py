@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from xaiserve.contrasts.opening import ContrastSettings, settings_of
 from xaiserve.errors import InvalidInputError
 from xaiserve.models.precision import Precision
 from xaiserve.models.sources import Format
@@ -28,6 +29,26 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TranslatorSettings(_Settings):
+    """A model's translator, which makes its contrast pictures in replicas of its own."""
+
+    source: Annotated[str, Field(min_length=1)]
+    """Folder, ``s3://`` prefix or ``embedded``."""
+
+    device: str = "cpu"
+    replicas: Annotated[int, Field(ge=1)] = 1
+    cpus: Annotated[float, Field(ge=0)] = 1
+    gpus: Annotated[float, Field(ge=0)] = 0
+    batch_images: Annotated[int, Field(ge=1)] = 8
+    """Pictures that are drawn together, of however many requests."""
+
+    batch_wait_s: Annotated[float, Field(ge=0)] = 0.01
+    """How long a picture waits for company."""
+
+    timeout_s: Annotated[float, Field(gt=0)] = 30
+    """How long the classifier waits for it."""
 
 
 class ModelSettings(_Settings):
@@ -52,6 +73,42 @@ class ModelSettings(_Settings):
     replicas: Annotated[int, Field(ge=1)] = 1
     cpus: Annotated[float, Field(ge=0)] = 1
     gpus: Annotated[float, Field(ge=0)] = 0
+
+    translator: TranslatorSettings | None = None
+    """Makes contrast pictures, for methods that need them."""
+
+    contrast: str | None = None
+    """What makes them instead; see `contrasts.opening.ContrastSettings`."""
+
+    contrast_options: dict[str, str] = {}
+
+    @field_validator("translator", mode="before")
+    @classmethod
+    def _short_form(cls, translator: object) -> object:
+        """Let ``DIR`` stand for ``{source: DIR}``."""
+        return {"source": translator} if isinstance(translator, str) else translator
+
+    @field_validator("contrast_options", mode="before")
+    @classmethod
+    def _as_texts(cls, options: object) -> object:
+        """Let YAML's numbers be numbers."""
+        if not isinstance(options, dict):
+            return options
+        return {key: str(value) for key, value in options.items()}
+
+    @model_validator(mode="after")
+    def _contrasts_are_clear(self) -> "ModelSettings":
+        try:
+            _ = self.contrasts
+        except InvalidInputError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def contrasts(self) -> ContrastSettings | None:
+        """Where contrast pictures come from."""
+        translator = self.translator.source if self.translator else None
+        return settings_of(self.contrast, translator, self.contrast_options)
 
     @property
     def thread_count(self) -> int:
@@ -125,7 +182,11 @@ class ServiceConfig(_Settings):
     @property
     def cpus(self) -> float:
         """Logical CPUs that all replicas ask for together."""
-        return sum(model.replicas * model.cpus for model in self.models.values())
+        models = self.models.values()
+        translators = [model.translator for model in models if model.translator]
+        return sum(model.replicas * model.cpus for model in models) + sum(
+            translator.replicas * translator.cpus for translator in translators
+        )
 
 
 def make_config(given: dict[str, Any]) -> ServiceConfig:  # Any: what YAML holds

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 
 import xaiserve
 from xaiserve.errors import InvalidInputError, ModelUnavailableError, NotFoundError
-from xaiserve.explainers.base import Explainer
+from xaiserve.explainers.base import Explainer, needs_of
 from xaiserve.explainers.registry import EXPLAINERS, make_explainer
 from xaiserve.parameters import MAX_SEED
 from xaiserve.perturb.ticket import Limits
@@ -22,6 +22,7 @@ from xaiserve.serve.methods import method_body
 from xaiserve.serve.requests import (
     ClassifierPort,
     ExplainRequest,
+    Offered,
     PredictRequest,
     Upload,
 )
@@ -36,7 +37,7 @@ from xaiserve.serve.schemas import (
     ProblemBody,
     ReadyBody,
 )
-from xaiserve.serve.uploads import REQUEST_BODY, read_upload
+from xaiserve.serve.uploads import CONTRAST, FIELD, Sent, read_upload, request_body
 
 T = TypeVar("T")
 
@@ -57,7 +58,8 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {  # Any: FastAPI's own type
         503: "The model is not available (with Retry-After)",
     }.items()
 }
-_BODY: Final = {"requestBody": REQUEST_BODY}
+_BODY: Final = {"requestBody": request_body(FIELD)}
+_TWO_PICTURES: Final = {"requestBody": request_body(FIELD, CONTRAST)}
 
 ModelParam = Annotated[str, Query(description="Name of a served model.")]
 RangeParam = Annotated[
@@ -82,9 +84,14 @@ class Service:
             raise NotFoundError(f"model {name!r} is not served; known are {', '.join(self.models)}")
         return self.models[name]
 
-    async def upload(self, request: Request, value_range: str | None) -> Upload:
+    async def upload(
+        self, request: Request, value_range: str | None, *, with_contrast: bool = False
+    ) -> Sent:
         return await read_upload(
-            request, max_bytes=self.uploads.max_bytes, value_range=_numbers(value_range)
+            request,
+            max_bytes=self.uploads.max_bytes,
+            value_range=_numbers(value_range),
+            with_contrast=with_contrast,
         )
 
     async def card(self, name: str) -> ModelBody:
@@ -125,7 +132,7 @@ def build_ingress(service: Service) -> FastAPI:
 def _questions(service: Service) -> APIRouter:
     router = APIRouter(responses=_PROBLEMS)
 
-    @router.post("/explain", openapi_extra=_BODY)
+    @router.post("/explain", openapi_extra=_TWO_PICTURES)
     async def explain(
         request: Request,
         model: ModelParam,
@@ -141,16 +148,26 @@ def _questions(service: Service) -> APIRouter:
         frame: Annotated[
             FrameName, Query(description="The pixels of masks and saliency.")
         ] = "model",
-        overlay: Annotated[bool, Query(description="Send a picture of the result.")] = True,
+        overlay: Annotated[
+            bool, Query(description="Send pictures: of the result, and the contrast picture.")
+        ] = True,
         saliency: Annotated[bool, Query(description="Send the whole map.")] = False,
+        contrast: Annotated[
+            Offered | None,
+            Query(
+                description="What makes the contrast picture, for methods that compare with one: "
+                "the model's own when absent, or the picture in the form field of this name."
+            ),
+        ] = None,
         value_range: RangeParam = None,
     ) -> ExplainBody:
         """Explain one picture. Further query parameters are those of the method."""
         port = service.model(model)
         explainer = _explainer(request, method)
         seconds = max_seconds or service.budget.seconds
+        sent = await service.upload(request, value_range, with_contrast=True)
         asked = ExplainRequest(
-            upload=await service.upload(request, value_range),
+            upload=sent.image,
             explainer=explainer,
             target=target,
             seed=seed,
@@ -158,6 +175,7 @@ def _questions(service: Service) -> APIRouter:
             frame=frame,
             overlay=overlay,
             saliency=saliency,
+            contrast=_contrast(explainer, sent.contrast, contrast),
         )
         return await within(seconds + GRACE_S, port.explain(asked), model)
 
@@ -171,7 +189,8 @@ def _questions(service: Service) -> APIRouter:
         """Score one picture."""
         port = service.model(model)
         _refuse_unknown(request, ())
-        asked = PredictRequest(upload=await service.upload(request, value_range), top=top)
+        sent = await service.upload(request, value_range)
+        asked = PredictRequest(upload=sent.image, top=top)
         return await within(GRACE_S, port.predict(asked), model)
 
     return router
@@ -247,6 +266,23 @@ def _explainer(request: Request, method: str) -> Explainer:
     known = method_body(method).parameters["properties"]
     _refuse_unknown(request, tuple(known))
     return make_explainer(method, options)
+
+
+def _contrast(
+    explainer: Explainer, sent: Upload | None, asked: Offered | None
+) -> Upload | Offered | None:
+    """Refuse two contrast pictures, and one for a method that has no use for it."""
+    if sent is not None and asked is not None:
+        raise InvalidInputError(
+            f"contrast must be sent in the form or asked for, got both: a file and {asked}"
+        )
+    wished = sent or asked
+    if wished is not None and "contrast" not in needs_of(explainer):
+        raise InvalidInputError(
+            f"contrast is for methods that compare the image with a contrast picture, got method "
+            f"{explainer.name}"
+        )
+    return wished
 
 
 def _own(request: Request) -> set[str]:

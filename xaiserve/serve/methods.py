@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
-from xaiserve.explainers.base import Explainer, GradientExplainer
+from xaiserve.explainers.base import Explainer, GradientExplainer, needs_of
 from xaiserve.explainers.registry import EXPLAINERS, explainer_class, make_explainer, presets_of
 from xaiserve.parameters import parameters_of
 from xaiserve.serve.schemas import MethodBody
@@ -24,6 +24,7 @@ def method_body(name: str) -> MethodBody:
         version=owner.version,
         about=(owner.__doc__ or "").strip().partition("\n")[0],
         needs_gradients=_needs_gradients(make_explainer(name)),
+        needs_contrast="contrast" in needs_of(make_explainer(name)),
         presets={preset: dict(values) for preset, values in presets_of(owner).items()},
         parameters={
             "$schema": "https://json-schema.org/draft/2020-12/schema",

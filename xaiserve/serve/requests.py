@@ -1,12 +1,15 @@
 """What the routes ask of a classifier, free of HTTP and of Ray."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from xaiserve.explainers.base import Explainer
 from xaiserve.perturb.ticket import Limits
 from xaiserve.report.document import FrameName
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
+
+Offered = Literal["blur", "inpaint"]
+"""Contrast pictures that any request may ask for, whatever the model has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,10 @@ class ExplainRequest:
     frame
         The pixels that masks and saliency refer to: the model's input or the original picture.
     overlay, saliency
-        What to send besides masks: a picture of the result, the whole map.
+        What to send besides masks: a picture of the result (and the contrast picture, where there
+        is one), the whole map.
+    contrast
+        The contrast picture as it came, or what shall make it; the model's own when none.
     """
 
     upload: Upload
@@ -60,6 +66,7 @@ class ExplainRequest:
     frame: FrameName = "model"
     overlay: bool = True
     saliency: bool = False
+    contrast: Upload | Offered | None = None
 
 
 @runtime_checkable

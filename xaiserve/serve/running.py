@@ -15,7 +15,7 @@ from ray import serve
 from xaiserve.errors import ConflictError, InvalidInputError, ModelUnavailableError
 from xaiserve.serve.app import build_app
 from xaiserve.serve.checking import check_models
-from xaiserve.serve.config import ServiceConfig, prepare_environment
+from xaiserve.serve.config import ModelSettings, ServiceConfig, prepare_environment
 
 LOCAL: Final = "local"
 APPLICATION: Final = "xaiserve"
@@ -140,13 +140,22 @@ def check_port(host: str, port: int) -> None:
 
 
 def _with_absolute_paths(config: ServiceConfig) -> ServiceConfig:
-    models = {
-        name: model.model_copy(update={"source": str(Path(model.source).resolve())})
-        if Path(model.source).exists()
-        else model
-        for name, model in config.models.items()
-    }
+    models = {name: _absolute_model(model) for name, model in config.models.items()}
     return config.model_copy(update={"models": models})
+
+
+def _absolute_model(model: ModelSettings) -> ModelSettings:
+    changes: dict[str, object] = {"source": _absolute(model.source)}
+    if model.translator is not None:
+        source = _absolute(model.translator.source)
+        changes["translator"] = model.translator.model_copy(update={"source": source})
+    elif model.contrasts is not None and model.contrasts.place:
+        changes["contrast"] = model.contrasts.at(_absolute(model.contrasts.place)).contrast
+    return model.model_copy(update=changes)
+
+
+def _absolute(source: str) -> str:
+    return str(Path(source).resolve()) if Path(source).exists() else source
 
 
 def _enter_ray(config: ServiceConfig, address: str, *, show_logs: bool) -> RayOrigin:

@@ -100,7 +100,7 @@ class SaliencyBody(Body):
 class OverlayBody(Body):
     """One picture for people."""
 
-    kind: str
+    kind: Literal["overlay", "contrast"]
     media_type: Literal["image/png"] = "image/png"
     data: str = Field(description="Base64.")
 
@@ -168,6 +168,10 @@ class ModelBody(Body):
     labels: list[str]
     device: str
     batch_rows: int
+    contrasts: list[str] = Field(
+        description="Where contrast pictures may come from; the first is used unasked, unless it "
+        "is ``upload``: then the model has none of its own."
+    )
     in_flight: int = Field(description="Plans at work in the replica that answered.")
 
 
@@ -178,6 +182,10 @@ class MethodBody(Body):
     version: int
     about: str
     needs_gradients: bool
+    needs_contrast: bool = Field(
+        description="It compares the image with a contrast picture: the model's own, or one that "
+        "the request brings."
+    )
     presets: dict[str, dict[str, Any]] = Field(
         description="Values of parameters by the name that ``preset`` takes."
     )

@@ -1,7 +1,8 @@
-"""The picture in a request's body, with its size enforced while it arrives."""
+"""The pictures in a request's body, with their size enforced while it arrives."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -12,30 +13,59 @@ from xaiserve.serve.config import MULTIPART_BYTES
 from xaiserve.serve.requests import Upload
 
 FIELD: Final = "image"
+CONTRAST: Final = "contrast"
 
-REQUEST_BODY: Final = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": [FIELD],
-                "properties": {
-                    FIELD: {"type": "string", "format": "binary", "description": "The picture."}
-                },
-                "additionalProperties": False,
-            }
-        },
-        "image/*": {"schema": {"type": "string", "format": "binary"}},
-    },
+_ABOUT: Final = {
+    FIELD: "The picture.",
+    CONTRAST: "The same picture as it would look in another class, for methods that compare with "
+    "one: of its size, or of the model's input.",
 }
-"""The body as OpenAPI describes it."""
+
+
+def request_body(*fields: str) -> dict[str, Any]:  # Any: OpenAPI
+    """Describe a body that may hold files in these form fields, of which the first must be."""
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FIELD],
+                    "properties": {
+                        field: {"type": "string", "format": "binary", "description": _ABOUT[field]}
+                        for field in fields
+                    },
+                    "additionalProperties": False,
+                }
+            },
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The pictures of one body."""
+
+    image: Upload
+    contrast: Upload | None = None
 
 
 async def read_upload(
-    request: Request, *, max_bytes: int, value_range: tuple[float, float] | None
-) -> Upload:
+    request: Request,
+    *,
+    max_bytes: int,
+    value_range: tuple[float, float] | None,
+    with_contrast: bool = False,
+) -> Sent:
     """Read the picture: the form field ``image``, or a body that is the picture itself.
+
+    Parameters
+    ----------
+    max_bytes
+        Of each picture.
+    with_contrast
+        Whether the form may have a second picture, in the field ``contrast``.
 
     Raises
     ------
@@ -47,48 +77,59 @@ async def read_upload(
         The form lacks the field, or holds something else as well.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    fields = (FIELD, CONTRAST) if with_contrast else (FIELD,)
     if kind == "multipart/form-data":
-        data, name = await _from_form(request, max_bytes)
+        found = await _from_form(request, max_bytes, fields)
     elif kind.startswith("image/"):
-        data, name = b"".join([chunk async for chunk in _limited(request, max_bytes)]), ""
+        found = {FIELD: (b"".join([chunk async for chunk in _limited(request, max_bytes)]), "")}
     else:
         raise UnsupportedMediaError(
             f"the body must be multipart/form-data with a file in the field {FIELD!r}, or a "
             f"picture of type image/*, got {kind or 'no content type'!r}"
         )
-    if not data:
-        raise InvalidInputError(f"{FIELD} must not be empty, got 0 bytes")
-    return Upload(data=data, name=name, value_range=value_range)
+    for field, (data, _) in found.items():
+        if not data:
+            raise InvalidInputError(f"{field} must not be empty, got 0 bytes")
+        if len(data) > max_bytes:
+            raise _too_large(max_bytes, field)
+    uploads = {
+        field: Upload(data=data, name=name, value_range=value_range)
+        for field, (data, name) in found.items()
+    }
+    return Sent(uploads[FIELD], uploads.get(CONTRAST))
 
 
-async def _from_form(request: Request, max_bytes: int) -> tuple[bytes, str]:
-    stream = _limited(request, max_bytes, beside=MULTIPART_BYTES)
-    parser = MultiPartParser(request.headers, stream, max_files=1, max_fields=0)
+async def _from_form(
+    request: Request, max_bytes: int, fields: tuple[str, ...]
+) -> dict[str, tuple[bytes, str]]:
+    stream = _limited(request, len(fields) * max_bytes, beside=MULTIPART_BYTES)
+    parser = MultiPartParser(request.headers, stream, max_files=len(fields), max_fields=0)
     try:
         form = await parser.parse()
     except MultiPartException as error:
+        known = " and perhaps one in the field ".join(map(repr, fields))
         raise InvalidInputError(
-            f"the form must hold one file in the field {FIELD!r} and nothing else (options go in "
+            f"the form must hold one file in the field {known} and nothing else (options go in "
             f"the query): {error.message}"
         ) from error
     try:
-        found = form.get(FIELD)
-        if not isinstance(found, UploadFile):
-            raise InvalidInputError(
-                f"the form must hold a file in the field {FIELD!r}, got {list(form)}"
-            )
-        data = await found.read()
+        found = {
+            field: (await file.read(), file.filename or "")
+            for field, file in form.multi_items()
+            if isinstance(file, UploadFile)
+        }
+        if FIELD not in found or set(found) - {*fields} or len(found) < len(form.multi_items()):
+            told = [field for field, _ in form.multi_items()]
+            raise InvalidInputError(f"the form must hold a file in the field {FIELD!r}, got {told}")
     finally:
         await form.close()
-    if len(data) > max_bytes:
-        raise _too_large(max_bytes)
-    return data, found.filename or ""
+    return found
 
 
 async def _limited(
     request: Request, max_bytes: int, *, beside: int = 0
 ) -> AsyncGenerator[bytes, None]:
-    """Pass the body on while the picture and what is beside it can be within the limit."""
+    """Pass the body on while the pictures and what is beside them can be within the limit."""
     promised = request.headers.get("content-length", "")
     if promised.isdecimal() and int(promised) > max_bytes + beside:
         raise _too_large(max_bytes)
@@ -101,5 +142,5 @@ async def _limited(
         yield chunk
 
 
-def _too_large(max_bytes: int) -> TooLargeError:
-    return TooLargeError(f"{FIELD} must be at most {max_bytes} bytes")
+def _too_large(max_bytes: int, field: str = FIELD) -> TooLargeError:
+    return TooLargeError(f"{field} must be at most {max_bytes} bytes")
