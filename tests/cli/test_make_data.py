@@ -44,7 +44,7 @@ def test_a_wrong_option_is_misuse(tmp_path, words):
         (("--images", "{photos}"), "at least two classes, got photos"),
         (("--images", "{photos}", "--images", "no-folder"), "no-folder does not exist"),
         (("--images", "{photos}", "--images", "b={photos}", "--set", "side=7"), "side must be"),
-        (("--images", "{photos}", "--set", "size=7"), "size is not a parameter; known are side"),
+        (("--images", "{photos}", "--set", "size=7"), "size is not a parameter; known are network"),
         (("--images", "a={photos}", "--images", "b={photos}"), "class 'a' must have at least 4"),
         (("--images", "{photos}", "--set", "steps=3", "--epochs", "1"), "not both"),
         (("--manifest", "{photos}"), "row '000.png' has no label"),

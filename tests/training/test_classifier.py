@@ -12,6 +12,7 @@ from PIL import Image
 from xaiserve.errors import InvalidInputError, TrainingFailedError
 from xaiserve.models.loading import load_classifier
 from xaiserve.perturb.rng import Keys
+from xaiserve.training import densenet
 from xaiserve.training.classifier import ClassifierTraining, Quality, measure
 from xaiserve.training.pictures import Labelled, Pictures, balanced_batch, read_pictures
 from xaiserve.training.running import train_classifier
@@ -109,6 +110,21 @@ def test_a_loss_that_is_not_finite_ends_the_training(listed, tmp_path, monkeypat
     with pytest.raises(TrainingFailedError, match=r"the loss is nan after 0 steps: .* 0\.003 may"):
         train_classifier(listed, OPTIONS, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_densenet_has_the_published_number_of_weights():
+    features = sum(each.numel() for each in densenet.build(2, 3).features.parameters())
+    # DenseNet-121 with its one linear layer of 1000 classes has 7 978 856.
+    assert features + 1024 * 1000 + 1000 == 7_978_856
+
+
+def test_densenet_learns(listed):
+    options = replace(OPTIONS, network="densenet121", channels=3, steps=2, batch=4)
+    pictures, _ = read_pictures(listed, options.spec(LABELS))
+    losses = []
+    network = options.run(pictures, Keys.root(0, "d"), lambda _number, loss: losses.append(loss))
+    assert len(losses) == 2
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
 
 
 def pictures_of(names, classes):

@@ -31,6 +31,13 @@ SKIPPED_SHOWN: Final = 10
 @click.option("--manifest", help="Manifest (csv, json, ...) with columns uri and label, instead.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Model folder to make.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of weights and batches.")
+@click.option(
+    "--preset",
+    type=click.Choice(["cpu", "paper"]),
+    default="cpu",
+    show_default=True,
+    help="A small network for a CPU, or DenseNet-121 for a GPU.",
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the pictures, not steps.")
 @click.option(
     "--set",
@@ -38,8 +45,9 @@ SKIPPED_SHOWN: Final = 10
     type=Pair(),
     multiple=True,
     metavar="KEY=VALUE",
-    help="side, channels, steps, batch, learning_rate, flips, shares or test_share.",
+    help="side, channels, steps, batch, learning_rate, flips, shares, test_share or network.",
 )
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch [all cores].")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
@@ -48,8 +56,10 @@ def command(
     manifest: str | None,
     out: Path,
     seed: int,
+    preset: str,
     epochs: int | None,
     settings: Sequence[tuple[str, str]],
+    device: str,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -60,12 +70,14 @@ def command(
     """
     import torch
 
+    from xaiserve.models.torch_classifier import resolve_device
     from xaiserve.training.running import train_classifier
 
     if bool(images) == bool(manifest):
         raise InvalidInputError("give either --images, at least twice, or --manifest")
     listed = _from_manifest(manifest) if manifest else _from_folders(images)
-    options = _options(settings, epochs, len(listed))
+    options = _options(preset, settings, epochs, len(listed))
+    place = resolve_device(device)
     _check_out(out)
     torch.set_num_threads(threads or os.cpu_count() or 1)
     with (
@@ -78,23 +90,29 @@ def command(
             training.set_postfix(loss=f"{loss:.3f}", refresh=False)
 
         found = train_classifier(
-            listed, options, out, seed=seed, on_picture=reading.update, on_step=step
+            listed,
+            options,
+            out,
+            seed=seed,
+            device=place,
+            on_picture=reading.update,
+            on_step=step,
         )
     click.echo(_as_json(found, out) if as_json else _told(found, out))
 
 
 def _options(
-    settings: Sequence[tuple[str, str]], epochs: int | None, pictures: int
+    preset: str, settings: Sequence[tuple[str, str]], epochs: int | None, pictures: int
 ) -> "ClassifierTraining":
     from xaiserve.parameters import parse_options
-    from xaiserve.training.classifier import ClassifierTraining
+    from xaiserve.training.classifier import PRESETS, ClassifierTraining
 
     texts = each_once(settings)
     if epochs is not None and "steps" in texts:
         raise InvalidInputError("give either --epochs or --set steps, not both")
     try:
         given: dict[str, Any] = parse_options(ClassifierTraining, texts)  # Any: by option
-        options = ClassifierTraining(**given)
+        options = replace(PRESETS[preset], **given)
         if epochs is None:
             return options
         shown = epochs * pictures * (1 - options.test_share)

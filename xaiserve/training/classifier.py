@@ -1,7 +1,7 @@
 """Train a classifier on labelled pictures, from one seed, and say how good it is."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
@@ -12,11 +12,21 @@ from xaiserve.errors import TrainingFailedError
 from xaiserve.models.spec import ModelSpec, Resize
 from xaiserve.parameters import check_fields, param
 from xaiserve.perturb.rng import Keys
-from xaiserve.training.network import ConceptNetwork, build
+from xaiserve.training import densenet, network
+from xaiserve.training.densenet import DenseNet
+from xaiserve.training.network import ConceptNetwork
 from xaiserve.training.pictures import Pictures, balanced_batch
 
-FACTORY: Final = "xaiserve.training.network:build"
+NetworkName = Literal["concepts", "densenet121"]
+Network = ConceptNetwork | DenseNet
 
+FACTORIES: Final[Mapping[NetworkName, tuple[str, Callable[[int, int], Network]]]] = {
+    "concepts": ("xaiserve.training.network:build", network.build),
+    "densenet121": ("xaiserve.training.densenet:build", densenet.build),
+}
+"""Per network the name of its factory, as a model folder states it, and the factory."""
+
+CPU: Final = torch.device("cpu")
 _TEST_ROWS: Final = 64
 
 OnStep = Callable[[int, float], None]
@@ -34,6 +44,9 @@ class ClassifierTraining:
 
     name: ClassVar[str] = "classifier"
 
+    network: NetworkName = param(
+        "concepts", "Small, decided by the strongest place of each of a few concepts, or DenseNet"
+    )
     side: int = param(224, "Height and width of the input in pixels", low=32, high=1024)
     channels: int = param(1, "1 for grey, 3 for colour", low=1, high=3)
     steps: int = param(1500, "Optimiser steps", low=1, high=10_000_000)
@@ -62,8 +75,14 @@ class ClassifierTraining:
             labels=labels,
         )
 
-    def run(self, pictures: Pictures, keys: Keys, on_step: OnStep) -> ConceptNetwork:
-        """Train on ``pictures`` from nothing; return the network in evaluation mode.
+    def run(
+        self,
+        pictures: Pictures,
+        keys: Keys,
+        on_step: OnStep,
+        device: torch.device = CPU,
+    ) -> Network:
+        """Train on ``pictures`` from nothing; return the network on the CPU, in evaluation mode.
 
         Raises
         ------
@@ -71,8 +90,10 @@ class ClassifierTraining:
             The loss is not finite any more.
         """
         spec = self.spec(pictures.labels)
+        _, build = FACTORIES[self.network]
         network = build(len(pictures.labels), self.channels).train()
         _initialise(network, keys.child("weights"))
+        network.to(device)
         optimiser = torch.optim.AdamW(network.parameters(), lr=self.learning_rate)
         rate = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, max_lr=self.learning_rate, total_steps=self.steps
@@ -80,7 +101,8 @@ class ClassifierTraining:
         for number in range(self.steps):
             draws = keys.child("step", number).generator()
             images, classes = balanced_batch(pictures, self.batch, self.flips, draws)
-            loss = nn.functional.cross_entropy(network(spec.normalise(images)), classes)
+            logits = network(spec.normalise(images.to(device)))
+            loss = nn.functional.cross_entropy(logits, classes.to(device))
             if not math.isfinite(value := loss.item()):
                 raise TrainingFailedError(
                     f"the loss is {value} after {number} steps: a learning_rate below "
@@ -91,9 +113,19 @@ class ClassifierTraining:
             optimiser.step()
             rate.step()
             on_step(number + 1, value)
+        network.eval().cpu()
         if self.shares == "pictures":
             _take_shares(network.last, pictures.counts)
-        return network.eval()
+        return network
+
+
+PRESETS: Final = {
+    "cpu": ClassifierTraining(),
+    "paper": ClassifierTraining(
+        network="densenet121", channels=3, steps=10_000, batch=32, learning_rate=1e-3
+    ),
+}
+"""``cpu``: minutes of a core. ``paper``: the size of CLEAR Image's classifier, for a GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

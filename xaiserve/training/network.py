@@ -51,12 +51,17 @@ def build(classes: int, channels: int) -> ConceptNetwork:
     ValueError
         Not 2 to 10 000 classes, or channels other than 1 or 3.
     """
+    check_sizes(classes, channels)
+    return ConceptNetwork(classes, channels).eval()
+
+
+def check_sizes(classes: int, channels: int) -> None:
+    """Raise `ValueError` for what no network here is built for."""
     if not 2 <= classes <= MAX_CLASSES or channels not in {1, 3}:  # noqa: PLR2004
         raise ValueError(
             f"classes must be from 2 to {MAX_CLASSES} and channels 1 or 3, "
             f"got {classes} and {channels}"
         )
-    return ConceptNetwork(classes, channels).eval()
 
 
 def _block(channels: int, out: int, *, kernel: int, stride: int, padding: int) -> nn.Sequential:

@@ -7,10 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
 from xaiserve.errors import InvalidInputError
 from xaiserve.models.writing import write_model_folder
 from xaiserve.perturb.rng import Keys
-from xaiserve.training.classifier import FACTORY, ClassifierTraining, OnStep, Quality, measure
+from xaiserve.training.classifier import (
+    CPU,
+    FACTORIES,
+    ClassifierTraining,
+    OnStep,
+    Quality,
+    measure,
+)
 from xaiserve.training.pictures import Labelled, Pictures, Skipped, read_pictures
 
 CARD: Final = "README.md"
@@ -42,6 +51,7 @@ def train_classifier(
     folder: Path,
     *,
     seed: int = 0,
+    device: torch.device = CPU,
     on_picture: Callable[[], None] = lambda: None,
     on_step: OnStep = lambda _number, _loss: None,
 ) -> Trained:
@@ -64,10 +74,10 @@ def train_classifier(
     pictures, skipped = read_pictures(listed, spec, on_picture)
     training, test = pictures.split(options.test_share, keys.child("test"))
     _check_split(training, test)
-    network = options.run(training, keys, on_step)
+    network = options.run(training, keys, on_step, device)
     found = Trained(training=training.counts, test=measure(network, spec, test), skipped=skipped)
     arguments = {"classes": len(labels), "channels": options.channels}
-    write_model_folder(network, spec, folder, FACTORY, arguments)
+    write_model_folder(network, spec, folder, FACTORIES[options.network][0], arguments)
     record = _record(found, options, seed)
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     (folder / CARD).write_text(_card(found, options, seed), encoding="utf-8")
