@@ -37,7 +37,7 @@ PRESET = with_settings(
         "width": "24",
         "depth": "2",
         "critic_width": "4",
-        "epochs": "18",
+        "epochs": "12",
         "batch": "8",
         "critic_steps": "2",
         "learning_rate": "5e-4",

@@ -131,7 +131,7 @@ def test_settings_go_to_the_part_that_has_them():
         "batch",
         7,
     )
-    assert dataclasses.replace(found.options, epochs=40) == PRESETS["cpu"].options
+    assert dataclasses.replace(found.options, epochs=20) == PRESETS["cpu"].options
 
 
 @pytest.mark.parametrize("texts", [{"sides": "3"}, {"side": "100"}, {"epochs": "none"}])

@@ -22,7 +22,7 @@ def guide_of(classifier: DifferentiableClassifier, labels: Labels, channels: int
     classifier
         Its weights are frozen.
     labels
-        Names of the training's classes, which the classifier must have.
+        Names of the training's classes, which the classifier must have; case does not matter.
     channels
         Of the training's pictures; grey ones are repeated for a classifier of colours.
 
@@ -32,15 +32,16 @@ def guide_of(classifier: DifferentiableClassifier, labels: Labels, channels: int
         The classifier lacks a class, or takes grey pictures and the training is in colour.
     """
     spec = classifier.spec
+    known = [label.lower() for label in spec.labels]
     for label in labels:
-        if spec.labels.count(label) != 1:
+        if known.count(label.lower()) != 1:
             raise InvalidInputError(
                 f"classifier must have one class {label!r}, as the folder of images is named; "
                 f"it has {', '.join(spec.labels[:8])}"
             )
     if channels > spec.channels:
         raise InvalidInputError("classifier takes grey images, and the training is in colour")
-    columns = [spec.labels.index(label) for label in labels]
+    columns = [known.index(label.lower()) for label in labels]
     classifier.module.requires_grad_(requires_grad=False)
 
     def guide(images: Tensor) -> Tensor:

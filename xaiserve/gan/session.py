@@ -3,7 +3,8 @@
 Everything is kept in a store: ``training/checkpoints``, ``training/metrics.jsonl`` and
 ``training/samples/*.png`` while it runs; the translator folder itself at the end. A session that is
 killed at any moment is continued by another on the same store, from the last checkpoint, with the
-result that it would have had (on the same device, with as many threads and workers).
+result that it would have had (on the same device, with as many threads; with several workers, but
+for the statistics of BatchNorm, which are those of the first worker's rows).
 """
 
 import json

@@ -204,7 +204,7 @@ def _fit(config: Config, placement: Placement) -> None:
         trust_code=config.trust_code,
         threads=crew.threads,
     )
-    with _place(config.out) as place:
+    with _place(config.out, placement) as place:
         # Any: typed for workers that return nothing, and for results without what they return
         make: Any = TorchTrainer
         trainer = make(
@@ -233,9 +233,9 @@ def _fit(config: Config, placement: Placement) -> None:
 
 
 @contextmanager
-def _place(out: str) -> Iterator[str]:
+def _place(out: str, placement: Placement) -> Iterator[str]:
     """Give Ray a place for its own notes, which all workers reach; nothing of ours is in it."""
-    if is_s3(out):
+    if placement.address and is_s3(out):
         yield f"{out}/training/ray"
         return
     with tempfile.TemporaryDirectory(prefix="xaiserve-") as folder:
