@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -61,12 +62,14 @@ def steps_saved(out):
 
 
 def trainers_of(process):
-    """The processes that do the steps of a training."""
-    return [
-        pid
-        for pid in descendants(process.pid)
-        if "RayTrainWorker" in open(f"/proc/{pid}/cmdline").read()  # noqa: PTH123
-    ]
+    """List the processes that do the steps of a training."""
+    return [pid for pid in descendants(process.pid) if "RayTrainWorker" in title(pid)]
+
+
+def title(pid):
+    with suppress(OSError):  # it may have ended
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
 
 
 def same_weights(one, other):

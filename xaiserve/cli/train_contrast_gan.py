@@ -1,7 +1,9 @@
 """``xaiserve train contrast-gan``: a GAN that redraws pictures of one class as the other."""
 
+import contextlib
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +77,8 @@ def command(**options: Any) -> None:  # Any: click's values
         gpus=1.0 if gpu else 0.0,
         **crew,
     )
-    summary = run(config, placement, _tell)
+    with contextlib.redirect_stdout(sys.stderr):  # where Ray says that a worker has died
+        summary = run(config, placement, _tell)
     click.echo(json.dumps(summary.to_json()) if as_json else _told(summary))
 
 
