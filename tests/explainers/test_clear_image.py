@@ -277,3 +277,11 @@ def test_a_case_without_contrast_is_refused():
     classifier = patch_classifier(IMAGE, PATCHES[0])
     with Engine(classifier) as engine, pytest.raises(InvalidInputError, match="contrast picture"):
         start(engine, QUICK, toy_case(classifier, IMAGE))
+
+
+def test_nothing_overdetermines_an_image_whose_contrast_keeps_the_label():
+    found, _ = k_of_n(0)
+    assert found.p0 == pytest.approx(0.9)
+    assert found.sufficient_verified == ()
+    assert not found.overdetermined
+    assert found.lattice.sufficient == ((),)

@@ -22,7 +22,8 @@ Deviations, in ``strict`` mode unless said otherwise:
    two different mutants.
 4. The terms' AIC is that of the likelihood which is maximised, it must not get worse, and the
    equation is centred on the image.
-5. Sufficient causes are verified by asking the classifier, beside the regression's rule.
+5. Sufficient causes are verified by asking the classifier, beside the regression's rule. Where the
+   contrast picture keeps the label itself, nothing overdetermines it.
 6. Whole-number disks in erosion, no part lost to label 0, blobs of just 1000 pixels; superpixel
    maps have an empty background; a segment's weight is spread over its own pixels.
 7. Colour pictures are compared in grey; a cut whose weak differences vanish beside strong ones goes

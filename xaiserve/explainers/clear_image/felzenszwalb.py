@@ -5,24 +5,20 @@ first pass, scikit-image's, does not know the smallest size; the second, which m
 smaller along the cheapest edges, needs of all edges only the cheapest between two parts.
 """
 
-from collections.abc import Callable
+from bisect import bisect_left
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from skimage import segmentation
 
 Picture = Float64[np.ndarray, "h w c"]
 Parts = Int64[np.ndarray, "h w"]
-Pairs = Int64[np.ndarray, "_ 2"]
+Inside = Bool[np.ndarray, "h w"]
+Numbering = Int64[np.ndarray, " parts"]
 
 STEP_PX: Final = 25
 """What the smallest size grows by."""
-
-
-def count_all(parts: Parts) -> int:
-    """Count the distinct parts."""
-    return len(np.unique(parts))
 
 
 def coarsened(
@@ -30,9 +26,19 @@ def coarsened(
     most: int,
     scale: float,
     min_area_px: int,
-    count: Callable[[Parts], int] = count_all,
+    *,
+    within: Inside | None = None,
+    stepwise: bool = True,
 ) -> tuple[Parts, int]:
-    """Cut ``picture``, the smallest size growing until ``count`` says at most ``most`` parts.
+    """Cut ``picture``, the smallest size growing by 25 until there are at most ``most`` parts.
+
+    Parameters
+    ----------
+    within
+        (h, w) Count the parts that have a pixel here alone.
+    stepwise
+        Try every size in turn, as published; else find one by bisection, in a sixth of the time. It
+        is the same one if no larger size gives more parts.
 
     Returns
     -------
@@ -41,15 +47,21 @@ def coarsened(
     """
     fine = segmentation.felzenszwalb(picture, scale=scale, sigma=0, min_size=1)
     fine = np.asarray(fine, dtype=np.int64)
-    areas, pairs = np.bincount(fine.ravel()), _cheapest(picture, fine)
-    while True:
-        parts = np.asarray(_merged(areas, pairs, min_area_px)[fine])
-        if count(parts) <= most or min_area_px > fine.size:
-            return parts, min_area_px
-        min_area_px += STEP_PX
+    areas, pairs = np.bincount(fine.ravel()).tolist(), _cheapest(picture, fine)
+    counted = np.arange(len(areas)) if within is None else np.unique(fine[within])
+
+    def fits(step: int) -> bool:
+        merged = _merged(areas, pairs, min_area_px + step * STEP_PX)
+        return len(np.unique(merged[counted])) <= most
+
+    steps = range(fine.size // STEP_PX + 1)
+    # Over the last size everything is one part.
+    step = next(filter(fits, steps)) if stepwise else bisect_left(steps, True, key=fits)
+    least = min_area_px + step * STEP_PX
+    return np.asarray(_merged(areas, pairs, least)[fine]), least
 
 
-def _cheapest(picture: Picture, fine: Parts) -> Pairs:
+def _cheapest(picture: Picture, fine: Parts) -> list[list[int]]:
     """List the pairs of neighbouring parts (of 8 neighbours), the cheapest edge first."""
     everything, tail, head = slice(None), slice(1, None), slice(None, -1)
     # The order of scikit-image: right, down, down-right, up-right; it decides among equals.
@@ -66,21 +78,24 @@ def _cheapest(picture: Picture, fine: Parts) -> Pairs:
         ends.append(np.stack([fine[here][apart], fine[there][apart]], axis=1))
     pairs = np.sort(np.concatenate(ends), axis=1)[np.argsort(np.concatenate(costs), kind="stable")]
     _, first = np.unique(pairs[:, 0] * fine.size + pairs[:, 1], return_index=True)
-    return np.asarray(pairs[np.sort(first)])
+    ordered: list[list[int]] = pairs[np.sort(first)].tolist()
+    return ordered
 
 
-def _merged(areas: Int64[np.ndarray, " n"], pairs: Pairs, min_area_px: int) -> Any:
+def _merged(areas: list[int], pairs: list[list[int]], min_area_px: int) -> Numbering:
     """Merge along ``pairs``, in order, where one side is too small; number what is left, (n,)."""
-    size, parent = areas.tolist(), list(range(len(areas)))
-
-    def root(part: int) -> int:
-        while parent[part] != part:
-            parent[part] = part = parent[parent[part]]
-        return part
-
-    for left, right in pairs.tolist():
-        one, other = root(left), root(right)
-        if one != other and min(size[one], size[other]) < min_area_px:
+    size, parent = areas.copy(), list(range(len(areas)))
+    for left, right in pairs:
+        # Twice the same loop: a function's call would cost more than what it does.
+        one, other = left, right
+        while parent[one] != one:
+            parent[one] = one = parent[parent[one]]
+        while parent[other] != other:
+            parent[other] = other = parent[parent[other]]
+        if one != other and (size[one] < min_area_px or size[other] < min_area_px):
             parent[other] = one
             size[one] += size[other]
-    return np.unique([root(part) for part in range(len(areas))], return_inverse=True)[1]
+    roots = np.array(parent)
+    while (roots != roots[roots]).any():
+        roots = roots[roots]
+    return np.asarray(np.unique(roots, return_inverse=True)[1])

@@ -17,7 +17,7 @@ from xaiserve.explainers.clear_image.cut import (
     components,
     nothing_differs,
 )
-from xaiserve.explainers.clear_image.felzenszwalb import Parts, coarsened
+from xaiserve.explainers.clear_image.felzenszwalb import coarsened
 from xaiserve.explainers.clear_image.options import ClearOptions
 from xaiserve.explainers.clear_image.results import Segmentation, SegmentKind
 
@@ -35,7 +35,6 @@ PASSES: Final = 100
 LARGE_PX: Final = 1000
 SCALE: Final = 25.0
 OTHER_STEP_PX: Final = 100
-EIGHT: Final = (3, 3)
 FRAME_PX: Final = 8
 """Pixels of the outside that go with the largest parts, so that it stays one part of its own."""
 
@@ -145,11 +144,21 @@ def _given_back(kept: Numbers, eroded: Mask) -> Numbers:
     todo = eroded & (kept == 0)
     todo[[0, -1]] = todo[:, [0, -1]] = False
     for _ in range(PASSES):
-        grown = np.where(todo, ndimage.maximum_filter(kept, EIGHT, mode="constant"), kept)
+        grown = np.where(todo, _largest_beside(kept), kept)
         if (grown == kept).all():
             break
         kept, todo = grown, todo & (grown == 0)
     return np.asarray(kept)
+
+
+def _largest_beside(kept: Numbers) -> Numbers:
+    """Take the largest number among a pixel and its 8 neighbours, 0 beyond the border.
+
+    Ten times faster than scipy's filter, which computes in float64.
+    """
+    wide = np.pad(kept, 1)
+    wide = np.maximum(np.maximum(wide[:, :-2], wide[:, 1:-1]), wide[:, 2:])
+    return np.asarray(np.maximum(np.maximum(wide[:-2], wide[1:-1]), wide[2:]))
 
 
 def _pieces(contrast: Grey, inside: Mask, most: int, least: int, *, parity: bool) -> Numbers:
@@ -164,10 +173,12 @@ def _pieces(contrast: Grey, inside: Mask, most: int, least: int, *, parity: bool
     within = inside[here]
     picture = np.where(within, contrast[here], 0.0)[..., None]
 
-    def count(parts: Parts) -> int:
-        return len(np.unique(parts)) if parity else len(np.unique(parts[within])) + 1
-
-    parts, _ = coarsened(picture, most, SCALE, least, count)
+    # Parity counts what is outside, and what parts of it reach inside, as one part each.
+    parts, _ = (
+        coarsened(picture, most, SCALE, least)
+        if parity
+        else coarsened(picture, most - 1, SCALE, least, within=within, stepwise=False)
+    )
     pieces[here] = np.where(within, parts if parity else parts + 1, 0)
     return pieces
 

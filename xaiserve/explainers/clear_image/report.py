@@ -42,6 +42,8 @@ def describe(found: Findings, name: str) -> ClearExplanation:
     notes = list(caveats(found, importances, leakage))
     rows = found.rows
     causes = by_regression if found.parity else found.verified
+    keeps, kept = table.keeps(found.ends)
+    flips = found.parity or bool(keeps and not kept)
     return ClearExplanation(
         image_id=case.image_id,
         explainer=name,
@@ -71,7 +73,7 @@ def describe(found: Findings, name: str) -> ClearExplanation:
         tau=options.tau,
         sufficient_regression=by_regression,
         sufficient_verified=found.verified,
-        overdetermined=sum(len(each.segments) == 1 for each in causes) > 1,
+        overdetermined=flips and sum(len(each.segments) == 1 for each in causes) > 1,
         neighbourhood=Neighbourhood(
             masks=torch.from_numpy(rows.masks.astype(np.uint8)),
             weights=torch.from_numpy(rows.weights),

@@ -269,9 +269,11 @@ class ClearExplanation(Explanation):
     tau
         The probability from which a set of segments is sufficient.
     sufficient_regression, sufficient_verified
-        Single segments, or pairs where no single one is.
+        Single segments, or pairs where no single one is. None is verified where the contrast
+        picture is sufficient by itself.
     overdetermined
-        At least two single segments are sufficient, verified by the classifier.
+        At least two single segments are sufficient, verified by the classifier, and the contrast
+        picture loses the label. For parity, by the regression alone.
     lattice
         Exact answers, where the segments are few enough to ask about all masks.
     queries_issued

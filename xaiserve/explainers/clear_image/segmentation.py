@@ -102,7 +102,9 @@ def superpixels(image: Image, options: ClearOptions, keys: Keys) -> Cut:
     """
     picture = image.expand(3, -1, -1).permute(1, 2, 0).double().numpy()
     if options.segmenter == "felzenszwalb":
-        found, min_area = coarsened(picture, MOST_SUPERPIXELS, SCALE, MIN_AREA_PX)
+        found, min_area = coarsened(
+            picture, MOST_SUPERPIXELS, SCALE, MIN_AREA_PX, stepwise=options.mode == "parity"
+        )
         how = Segmentation(segmenter="felzenszwalb", min_area_px=min_area)
     else:
         (seed,) = keys.below(2**31)

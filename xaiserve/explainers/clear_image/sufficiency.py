@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Iterable
 
 from xaiserve.explainers.clear_image.masks import foreground_sets, only
 from xaiserve.explainers.clear_image.options import ClearOptions
@@ -50,7 +49,8 @@ class Sufficiency:
     Attributes
     ----------
     found
-        Single foreground segments, else pairs, that reach ``tau``, scored alone.
+        Single foreground segments, else pairs, that reach ``tau``, scored alone; none where the
+        contrast picture reaches it without any.
     """
 
     def __init__(self, table: Table, options: ClearOptions) -> None:
@@ -62,19 +62,25 @@ class Sufficiency:
         for size in range(1, self._options.max_sufficient_causes + 1):
             sets = foreground_sets(self._table.segments, size)
             yield from self._table.ask(only(sets, self._table.segments))
+            if self._trivial:
+                return
             yield from self._confirm(sets)
             if self.found:
                 return
 
+    @property
+    def _trivial(self) -> bool:
+        return bool(self._reaching([()]))
+
     def _confirm(self, sets: list[SegmentSet]) -> Asks:
         table = self._table
-        claimed = list(self._reaching(sets))
+        claimed = self._reaching(sets)
         yield from table.confirm(only(claimed, table.segments))
         self.found = tuple(
             SufficientCause(segments=each, p=float(table.p(only([each], table.segments))[0]))
             for each in self._reaching(claimed)
         )
 
-    def _reaching(self, sets: list[SegmentSet]) -> Iterable[SegmentSet]:
+    def _reaching(self, sets: list[SegmentSet]) -> list[SegmentSet]:
         p = self._table.p(only(sets, self._table.segments))
         return [each for each, reached in zip(sets, p >= self._options.tau, strict=True) if reached]
