@@ -212,7 +212,7 @@ def spent(max_inputs, explainer=QUICK):
 
 def test_a_budget_that_covers_the_pairs_is_answered_with_what_was_found():
     found = spent(24)
-    assert found.status == "stopped"
+    assert found.ending == "stopped"
     assert [each.segments for each in found.counterfactuals] == [(1,), (2,)]
     assert found.lattice is None
 
@@ -224,7 +224,7 @@ def test_a_budget_below_the_pairs_has_nothing_to_give():
 
 def test_a_budget_that_suffices_changes_nothing():
     full = spent(None)
-    assert full.status == "complete"
+    assert full.ending == "complete"
     same(spent(100), full)
 
 

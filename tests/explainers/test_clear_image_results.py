@@ -24,7 +24,7 @@ def explanation(lattice):
         explainer="clear-image",
         target=1,
         saliency=labels.float() / 8,
-        status="complete",
+        ending="complete",
         flags=("leakage",),
         warnings=("a third of the difference lies outside the segments",),
         mode="strict",

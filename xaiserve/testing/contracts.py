@@ -24,7 +24,7 @@ from xaiserve.perturb.case import Case
 from xaiserve.perturb.drive import run
 from xaiserve.perturb.plan import Event, QueryPlan, Spent, T, gather
 from xaiserve.perturb.rng import Keys
-from xaiserve.storage.records import from_rows, to_table
+from xaiserve.storage.records import TaskRow, from_rows, to_table
 from xaiserve.testing.toys import (
     Patch,
     ToyClassifier,
@@ -155,6 +155,12 @@ class ExplainerContract:
         found = self.explain(case, classifier)
         (again,) = from_rows(type(found), to_table([found], type(found)).to_pylist())
         same(found, again, equal_as_stored)
+
+    def test_its_fields_leave_those_of_a_job_s_row_alone(self) -> None:
+        case, classifier = self.prepare()
+        own = {field.name for field in dataclasses.fields(self.explain(case, classifier))}
+        common = {field.name for field in dataclasses.fields(TaskRow)}
+        assert own & common <= {"target", "confidence"}
 
     def test_states_the_memory_that_it_holds(self) -> None:
         case, _ = self.prepare()

@@ -49,7 +49,7 @@ def describe(found: Findings, name: str) -> ClearExplanation:
         explainer=name,
         target=case.target,
         saliency=paint(importances, found.cut, parity=found.parity),
-        status="stopped" if found.stopped else "complete",
+        ending="stopped" if found.stopped else "complete",
         flags=tuple(flag for flag, _ in notes),
         warnings=tuple(sentence for _, sentence in notes),
         mode=options.mode,

@@ -18,7 +18,7 @@ Segmenter = Literal["gan_diff", "gan_xray", "felzenszwalb", "quickshift", "suppl
 RegressionKind = Literal["logistic", "multiple"]
 ScoreKind = Literal["aic", "pseudo-r2", "adjusted-r2"]
 Decision = Literal["boundary", "argmax", "threshold"]
-Status = Literal["complete", "stopped"]
+Ending = Literal["complete", "stopped"]
 Flag = Literal[
     "contrast_not_flipped",
     "low_probability",
@@ -235,7 +235,7 @@ class ClearExplanation(Explanation):
     saliency
         Signed: every pixel has its segment's importance over the segment's area, background
         included; values within a hundredth of the largest are 0.
-    status
+    ending
         ``stopped`` when a budget ended it: then the regression is fitted to the masks scored.
     flags, warnings
         What a reader must know, by name, and as one sentence each in the same order.
@@ -282,7 +282,7 @@ class ClearExplanation(Explanation):
         Masks that were asked of the classifier.
     """
 
-    status: Status
+    ending: Ending
     flags: tuple[Flag, ...]
     warnings: tuple[str, ...]
     mode: Mode
