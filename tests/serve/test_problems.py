@@ -114,6 +114,7 @@ def test_every_error_of_the_tree_has_a_status_of_its_own_meaning():
         "QueryBudgetError": 429,
         "StoreUnavailableError": 503,
         "TooLargeError": 413,
+        "TrainingFailedError": 500,
         "UnsupportedMediaError": 415,
         "UntrustedModelError": 422,
     }

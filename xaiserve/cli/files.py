@@ -44,6 +44,8 @@ class Files:
 
     def add(self, result: Result, document: Document) -> None:
         """Write the files of one photo."""
+        name = self._free_name(result.path.stem)
+        self._write_contrast(result, name)
         if result.case is None or result.explanation is None:
             self._failures.append(document)
             self._documents.append(document)
@@ -52,12 +54,8 @@ class Files:
         original = decode(result.path.read_bytes()).image
         under = original if self._frame == "original" else None
         overlay = draw(sketch(result.case, result.explanation, original=under))
-        name = self._free_name(result.path.stem)
         (self._folder / f"{name}.overlay.png").write_bytes(encode_png(overlay))
         (self._folder / f"{name}.json").write_text(json.dumps(document, allow_nan=False))
-        if result.case.contrast is not None:
-            picture = encode_png(to_picture(result.case.contrast.image))
-            (self._folder / f"{name}.contrast.png").write_bytes(picture)
         self._documents.append(_without_map(document) | {"file": f"{name}.json"})
         self._explained += 1
         if len(self._shown) < SHOWN:
@@ -68,6 +66,12 @@ class Files:
                     overlay=embeddable(overlay, _OVERLAY_SIDE_PX),
                 )
             )
+
+    def _write_contrast(self, result: Result, name: str) -> None:
+        """Write the contrast picture, also where it is why there is no explanation."""
+        if result.case is not None and result.case.contrast is not None:
+            picture = encode_png(to_picture(result.case.contrast.image))
+            (self._folder / f"{name}.contrast.png").write_bytes(picture)
 
     def close(self) -> str:
         """Write what is about all photos, and say what was written."""
