@@ -222,7 +222,7 @@ def _detail(value: Any, subject: Subject, *, whole: bool) -> object:
         return mask_to_rle(subject.mask(value))
     if value.dim() == 1:
         return [_number(one) for one in value.tolist()]
-    return saliency_document(subject.saliency(value), whole=whole)
+    return saliency_document(subject.saliency(value.float()), whole=whole)
 
 
 def _plain(value: object) -> object:
