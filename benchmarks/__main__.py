@@ -24,6 +24,10 @@ NAMES: Final = {
     "peak-memory": "benchmarks.peak_memory",
     "http-parity": "benchmarks.http_parity",
     "job-restart": "benchmarks.job_restart",
+    "clear-oracle": "benchmarks.clear_oracle",
+    "clear-overdetermination": "benchmarks.clear_overdetermination",
+    "clear-cost": "benchmarks.clear_cost",
+    "engine-efficiency-clear": "benchmarks.engine_efficiency_clear",
     "clear-vs-baselines": "benchmarks.clear_vs_baselines",
 }
 

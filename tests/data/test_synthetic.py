@@ -18,6 +18,7 @@ from xaiserve.data.synthetic import (
     draw_features,
     draw_label,
     draw_scenery,
+    synthetic_facts,
     synthetic_sample,
     synthetic_samples,
 )
@@ -158,3 +159,10 @@ def test_a_small_square_touches_the_squares_that_hold_its_corners(drawn):
         rows, columns = np.nonzero(feature.mask)
         corners = product((rows.min(), rows.max()), (columns.min(), columns.max()))
         assert feature.squares == {int(y // 32 * 7 + x // 32) for y, x in corners}
+
+
+def test_facts_are_those_of_the_picture():
+    for index in range(40):
+        sample = synthetic_sample(2, index)
+        names, label = synthetic_facts(2, index)
+        assert (tuple(each.name for each in sample.features), sample.label) == (names, label)

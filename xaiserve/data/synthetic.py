@@ -95,9 +95,9 @@ def synthetic_sample(seed: int, index: int, preset: Preset = "archived") -> Samp
     The waves are scaled so that the darkest pixel is 0 and drawings are 255, before the features
     are drawn. ``features`` lists what was drawn also when the picture is healthy.
     """
-    keys = Keys.root(seed, f"synthetic/{preset}").child(index)
+    keys = _keys(seed, index, preset)
     scenery = draw_scenery(keys.child("scenery"))
-    names = draw_features(keys.child("features"), preset)
+    names, label = synthetic_facts(seed, index, preset)
     places = _places(scenery, keys.child("triangle"))
     features = tuple(Feature(name, (places[name],)) for name in names)
     altered_pie = keys.child("pie").generator().random() < PIE_SHARE
@@ -108,9 +108,22 @@ def synthetic_sample(seed: int, index: int, preset: Preset = "archived") -> Samp
         name=f"synthetic-{preset}-{seed}-{index:05d}",
         image=_render(scenery, [small, *added, *([PIE] if altered_pie else [])]),
         ideal=_render(scenery, [scenery.thick, *([PIE] if scenery.pie else [])]),
-        label=draw_label(keys.child("label"), names),
+        label=label,
         features=features,
     )
+
+
+def synthetic_facts(
+    seed: int, index: int, preset: Preset = "archived"
+) -> tuple[tuple[FeatureName, ...], Label]:
+    """Say what picture ``index`` has drawn in, and its label, without drawing it."""
+    keys = _keys(seed, index, preset)
+    names = draw_features(keys.child("features"), preset)
+    return names, draw_label(keys.child("label"), names)
+
+
+def _keys(seed: int, index: int, preset: Preset) -> Keys:
+    return Keys.root(seed, f"synthetic/{preset}").child(index)
 
 
 def synthetic_samples(seed: int, count: int, preset: Preset = "archived") -> Iterator[Sample]:

@@ -14,13 +14,14 @@ oracle       probability of disease, with s the slope
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from xaiserve.data.sample import Feature, Grey, Sample
-from xaiserve.data.synthetic import synthetic_samples
+from xaiserve.data.sample import Feature, Grey, Label, Sample
+from xaiserve.data.synthetic import synthetic_facts, synthetic_sample
 from xaiserve.models.spec import ModelSpec
 from xaiserve.perturb.case import Case, Contrast
 from xaiserve.testing.toys import ToyClassifier
@@ -28,6 +29,8 @@ from xaiserve.types import Image, Images, Region, Scores
 
 SHAPES: Final = ("square", "thin ellipse", "triangle")
 DISEASED: Final = 1
+DRAWN: Final = 100_000
+"""Pictures that are looked through, at most."""
 
 Evidence = Callable[[Sequence[Tensor], Sequence[bool]], Tensor]
 """From the shares of `SHAPES`, (n,) each, and which were drawn, to evidence (n,) in [0, 1]."""
@@ -91,13 +94,19 @@ def oracle_case(sample: Sample) -> Case:
 
 def diseased_samples(count: int, seed: int = 0) -> Iterator[Sample]:
     """Draw the first ``count`` diseased pictures of the archived preset."""
-    found = 0
-    for sample in synthetic_samples(seed, 100 * count):
-        if sample.label == "diseased":
-            yield sample
-            found += 1
-            if found == count:
-                return
+    return islice(_chosen(lambda _, label: label == "diseased", seed), count)
+
+
+def shaped_samples(count: int, shapes: Sequence[int], seed: int = 1) -> Iterator[Sample]:
+    """Draw the first ``count`` pictures with so many of `SHAPES`, whatever their label."""
+    return islice(_chosen(lambda names, _: len(names & set(SHAPES)) in shapes, seed), count)
+
+
+def _chosen(wanted: Callable[[set[str], Label], bool], seed: int) -> Iterator[Sample]:
+    for index in range(DRAWN):
+        names, label = synthetic_facts(seed, index)
+        if wanted(set(names), label):
+            yield synthetic_sample(seed, index)
 
 
 def picture(grey: Grey) -> Image:
