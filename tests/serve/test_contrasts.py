@@ -157,8 +157,8 @@ async def test_time_for_the_contrast_counts():
     gate.set()
 
     assert time.monotonic() - started < 4
-    assert answer.status_code == 429
-    assert "before image a.png had its contrast picture" in answer.json()["detail"]
+    assert answer.status_code == 503
+    assert "the translator of model 'brightness 0.3' did not" in answer.json()["detail"]
 
 
 async def test_a_contrast_for_a_method_that_has_no_use_for_it_is_refused(client, toy: Toy):

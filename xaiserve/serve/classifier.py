@@ -174,14 +174,15 @@ class ClassifierServer:
                 case = await self._contrasted(request, case, started)
             except NoExplanationError as error:
                 return self._answer(request, case, scores, waited_s).none(str(error), Cost())
-            ticket = self._start(request, case, time.monotonic() - started)
+            spent_s = time.monotonic() - started
+            ticket = self._start(request, case, spent_s)
             answer = self._answer(request, case, scores, waited_s)
             try:
                 explanation = await finished(ticket)
             except NoExplanationError as error:
                 return answer.none(str(error), ticket.cost)
             except QueryBudgetError as error:
-                raise self._blamed(error, request, waited_s) from error
+                raise self._blamed(error, request, spent_s) from error
             return await asyncio.to_thread(answer.explained, explanation, ticket.cost)
 
     def _answer(
@@ -211,14 +212,15 @@ class ClassifierServer:
         return await self._contrasts.add(case, request.contrast, left)
 
     def _blamed(
-        self, error: QueryBudgetError, request: ExplainRequest, waited_s: float
+        self, error: QueryBudgetError, request: ExplainRequest, spent_s: float
     ) -> XaiServeError:
-        """Say that the service was full where the queue, not the method, spent the budget."""
+        """Say that the service was full where waiting, not the method, spent the budget."""
         seconds = request.limits.max_seconds
-        if seconds is None or waited_s < seconds / 2:
+        if seconds is None or spent_s < seconds / 2:
             return error
+        contrast = " and the contrast picture" * ("contrast" in needs_of(request.explainer))
         return CapacityError(
-            f"waiting for a place took {waited_s:.1f} s of max_seconds = {seconds:g}",
+            f"waiting for a place{contrast} took {spent_s:.1f} s of max_seconds = {seconds:g}",
             retry_after_s=self._retry_after_s,
         )
 

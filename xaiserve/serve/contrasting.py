@@ -9,8 +9,14 @@ from typing import Final, get_args
 
 from xaiserve.contrasts.base import Ask, ContrastProvider, check_contrast, with_contrasts
 from xaiserve.contrasts.files import read_contrast
+from xaiserve.contrasts.gan import GanContrasts
 from xaiserve.contrasts.opening import ContrastSettings, open_provider
-from xaiserve.errors import InvalidInputError, QueryBudgetError, XaiServeError
+from xaiserve.errors import (
+    InvalidInputError,
+    ModelUnavailableError,
+    QueryBudgetError,
+    XaiServeError,
+)
 from xaiserve.models.spec import ModelSpec
 from xaiserve.perturb.case import Case
 from xaiserve.serve.requests import Offered, Upload
@@ -84,17 +90,21 @@ class Contrasts:
         InvalidInputError
             The picture that was sent is wrong, or the model has none of its own.
         ModelUnavailableError
-            The translator does not answer.
+            The translator does not answer, or not in ``seconds``.
         NoExplanationError
             There is no contrast picture for this image.
         QueryBudgetError
-            ``seconds`` were not enough.
+            ``seconds`` were not enough for what is made in this process.
         """
         making = asyncio.get_running_loop().run_in_executor(self._pool, self._added, case, wished)
         try:
             async with asyncio.timeout(seconds):
                 return await making
         except TimeoutError:
+            if wished is None and self._own == GanContrasts.name:
+                raise ModelUnavailableError(
+                    f"the translator of model {self._model!r} did not answer in {seconds:.3g} s"
+                ) from None
             raise QueryBudgetError(
                 f"max_seconds was spent before image {case.name or case.image_id[:12]} had its "
                 "contrast picture"

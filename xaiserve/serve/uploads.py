@@ -120,7 +120,10 @@ async def _from_form(
         }
         if FIELD not in found or set(found) - {*fields} or len(found) < len(form.multi_items()):
             told = [field for field, _ in form.multi_items()]
-            raise InvalidInputError(f"the form must hold a file in the field {FIELD!r}, got {told}")
+            others = "".join(f" (and perhaps one in the field {each!r})" for each in fields[1:])
+            raise InvalidInputError(
+                f"the form must hold a file in the field {FIELD!r}{others}, got {told}"
+            )
     finally:
         await form.close()
     return found
