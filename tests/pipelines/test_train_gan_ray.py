@@ -18,7 +18,7 @@ from xaiserve.testing.jobs import descendants, kill_driver, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-LIMIT_S = 240.0
+LIMIT_S = 300.0
 SETTINGS = {
     "side": 64,
     "width": 4,
@@ -81,26 +81,26 @@ def same_weights(one, other):
 
 def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(tmp_path):
     folders, whole, parts = write_squares(tmp_path), tmp_path / "whole", tmp_path / "parts"
-    code, output, errors = ended(folders, whole, "--epochs", "60")
+    code, output, errors = ended(folders, whole, "--epochs", "30")
     assert code == 0, errors
-    assert json.loads(output)["steps"] == 120
+    assert json.loads(output)["steps"] == 60
 
-    with training(folders, parts, "--epochs", "60") as process:
-        assert wait_until(lambda: steps_saved(parts) >= 20, process, limit_s=LIMIT_S)
+    with training(folders, parts, "--epochs", "30") as process:
+        assert wait_until(lambda: steps_saved(parts) >= 10, process, limit_s=LIMIT_S)
     before = steps_saved(parts)
-    assert 20 <= before < 120
+    assert 10 <= before < 60
     assert not (parts / CONFIG).exists()
 
-    with training(folders, parts, "--epochs", "60") as process:
+    with training(folders, parts, "--epochs", "30") as process:
         assert wait_until(lambda: steps_saved(parts) >= before + 5, process, limit_s=LIMIT_S)
         for pid in trainers_of(process):
             os.kill(pid, signal.SIGKILL)
         output, errors = process.communicate(timeout=LIMIT_S)
         assert process.returncode == 0, errors
-    assert json.loads(output)["steps"] == 120
+    assert json.loads(output)["steps"] == 60
     assert same_weights(whole, parts)
 
-    code, output, errors = ended(folders, parts, "--epochs", "61")
+    code, output, errors = ended(folders, parts, "--epochs", "31")
     assert code == 2
     assert "holds a training with other options" in errors
 

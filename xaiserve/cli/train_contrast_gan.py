@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
     from xaiserve.pipelines.progress import Progress
     from xaiserve.pipelines.train_gan import Config, Summary
 
-_SHOWN = 5
+_SHOWN: Final = 5
 
 
 @click.command(name="contrast-gan")

@@ -1,5 +1,7 @@
 """Sample sheets: pictures, what was drawn from them, and the change, side by side."""
 
+from typing import Final
+
 import numpy as np
 import torch
 from jaxtyping import UInt8
@@ -8,8 +10,8 @@ from xaiserve.gan.images import Pictures
 from xaiserve.gan.networks import CLASSES, Generator
 from xaiserve.types import Images
 
-COLUMNS: int = 8
-_GAP_PX = 2
+COLUMNS: Final = 8
+_GAP_PX: Final = 2
 
 
 def sheet(generator: Generator, pictures: Pictures) -> UInt8[np.ndarray, "h w 3"]:
