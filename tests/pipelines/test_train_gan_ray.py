@@ -38,6 +38,8 @@ def training(folders, out, *more):
     words += [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
     process = subprocess.Popen(
         [sys.executable, "-m", "xaiserve", *words, "--checkpoint-s", "0.01", *more],
+        # Ray makes its workers nice by 15, which on a busy machine is never.
+        env=os.environ | {"RAY_worker_niceness": "0"},  # noqa: TID251 -- passed on
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
