@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xaiserve.contrasts.base import check_contrast
 from xaiserve.contrasts.files import read_contrast
-from xaiserve.contrasts.opening import KINDS, ContrastSettings
+from xaiserve.contrasts.opening import KINDS, ContrastSettings, settings_of_model
 from xaiserve.errors import InvalidInputError, XaiServeError
 from xaiserve.explainers.base import Explainer, Explanation, GradientExplainer, needs_of
 from xaiserve.explainers.registry import make_explainer
@@ -142,6 +142,20 @@ def check_contrast_use(
             f"{what} is for methods that compare the image with a contrast picture, got {names}"
         )
     return bool(needing)
+
+
+def contrasts_for(
+    explainers: Sequence[Explainer], settings: ContrastSettings | None, source: str
+) -> ContrastSettings | None:
+    """Return ``settings``; without any, those of the model itself, where a method needs them.
+
+    Parameters
+    ----------
+    source
+        The model, as `xaiserve.models.loading.load_classifier` takes it.
+    """
+    needed = any("contrast" in needs_of(each) for each in explainers)
+    return settings_of_model(source) if settings is None and needed else settings
 
 
 def _bytes(source: str | Path | bytes) -> bytes:

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from xaiserve.api import contrasts_for
 from xaiserve.contrasts.base import ContrastProvider
 from xaiserve.contrasts.opening import ContrastSettings, open_provider, settings_of
 from xaiserve.errors import InvalidInputError, NotFoundError
+from xaiserve.explainers.registry import make_explainer
 from xaiserve.testing.toys import brightness_classifier, toy_image
 from xaiserve.testing.translators import ShadeTranslator, write_tiny_translator
 
@@ -81,3 +83,12 @@ def test_places_that_do_not_exist_are_not_found(tmp_path):
             opened(f"{text}{tmp_path / 'absent'}")
     with pytest.raises(NotFoundError):
         opened(translator=str(tmp_path / "absent"))
+
+
+def test_only_the_embedded_model_brings_its_own_translator_and_only_where_one_is_needed():
+    clear, occlusion = make_explainer("clear-image"), make_explainer("occlusion")
+    blur = ContrastSettings(contrast="blur")
+    assert contrasts_for([clear], None, "embedded") == ContrastSettings(translator="embedded")
+    assert contrasts_for([clear], blur, "embedded") == blur
+    assert contrasts_for([clear], None, "models/mine") is None
+    assert contrasts_for([occlusion], None, "embedded") is None

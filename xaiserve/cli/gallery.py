@@ -50,24 +50,26 @@ def command(
     contrast picture are drawn if it is said where those come from.
     """
     # Here, because they import torch.
-    from xaiserve.api import check_contrast_use
+    from xaiserve.api import check_contrast_use, contrasts_for
     from xaiserve.cli.comparing import compared, drawable
-    from xaiserve.contrasts.opening import settings_of
+    from xaiserve.contrasts.opening import settings_of, settings_of_model
     from xaiserve.explainers.registry import make_explainer
     from xaiserve.models.loading import load_classifier
     from xaiserve.report.gallery import gallery
     from xaiserve.storage.pictures import encode_png
 
-    contrasts = settings_of(contrast, translator, each_once(contrast_options, "--contrast-set"))
+    told = settings_of(contrast, translator, each_once(contrast_options, "--contrast-set"))
+    name, source = named_source(model.pop("source"))
     if methods:
         names = [name.strip() for name in methods.split(",")]
     else:
-        names, left_out = drawable(contrasts)
+        names, left_out = drawable(told or settings_of_model(source))
         if left_out:
-            told = ", ".join(left_out)
-            click.echo(f"without {told}: give --translator or --contrast for it", err=True)
-    check_contrast_use([make_explainer(name) for name in names], contrasts)
-    name, source = named_source(model.pop("source"))
+            without = ", ".join(left_out)
+            click.echo(f"without {without}: give --translator or --contrast for it", err=True)
+    explainers = [make_explainer(each) for each in names]
+    contrasts = contrasts_for(explainers, told, source)
+    check_contrast_use(explainers, contrasts)
     classifier = load_classifier(source, name=name, **model)
     rows = compared(classifier, pictures_in(images), names, seed, contrasts)
     try:

@@ -13,7 +13,7 @@ from xaiserve.contrasts.nearest import NearestContrasts
 from xaiserve.contrasts.partners import find_partners
 from xaiserve.contrasts.pool import list_pool
 from xaiserve.errors import InvalidInputError
-from xaiserve.gan.translator import load_translator
+from xaiserve.gan.translator import EMBEDDED, load_translator
 from xaiserve.models.spec import ModelSpec
 from xaiserve.models.translator import Translator
 from xaiserve.parameters import parse_options
@@ -95,6 +95,11 @@ def settings_of(
             )
         return None
     return ContrastSettings(contrast=contrast, translator=translator, options=dict(options or {}))
+
+
+def settings_of_model(source: str) -> ContrastSettings | None:
+    """Say what makes a model's contrast pictures when nobody says: the embedded one has its own."""
+    return ContrastSettings(translator=EMBEDDED) if source == EMBEDDED else None
 
 
 def open_provider(
