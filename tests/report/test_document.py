@@ -17,14 +17,13 @@ from xaiserve.models.frame import Frame
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.ticket import Cost
 from xaiserve.report.document import (
-    Document,
-    Subject,
     explanation_document,
     failure_document,
     none_document,
     saliency_document,
     scores_document,
 )
+from xaiserve.report.subject import Document, Subject
 from xaiserve.storage.rle import rle_to_mask
 from xaiserve.testing.toys import ToyClassifier, patch_classifier, toy_case, toy_image
 

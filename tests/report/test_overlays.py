@@ -15,7 +15,8 @@ from xaiserve.perturb.case import Case
 from xaiserve.report.colours import HEAT, OUTLINES, SIGNED, coloured
 from xaiserve.report.drawing import font, text_block, to_picture, wrapped
 from xaiserve.report.overlays import over_original, overlay_png, rgb, sketch
-from xaiserve.report.panels import SIDE_PX, draw, heat_panel, is_signed, sets_panel
+from xaiserve.report.painting import SIDE_PX
+from xaiserve.report.panels import draw, heat_panel, is_signed, sets_panel
 from xaiserve.testing.toys import patch_classifier, toy_case, toy_image
 
 PATCH = (4, 10, 6, 12)

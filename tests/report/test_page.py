@@ -10,9 +10,10 @@ from typing_extensions import override
 
 from xaiserve.metrics.summary import ScoreRow, summarise
 from xaiserve.perturb.rng import Keys
-from xaiserve.report.document import Document, failure_document
+from xaiserve.report.document import failure_document
 from xaiserve.report.job import Distribution, Example, FailedRow, JobReport, job_page
 from xaiserve.report.page import Shown, data_uri, embeddable, explain_page
+from xaiserve.report.subject import Document
 
 PICTURE = embeddable(PillowImage.new("RGB", (300, 200), (200, 30, 30)), 100)
 

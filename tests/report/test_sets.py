@@ -11,8 +11,9 @@ from xaiserve.explainers.baselines.sag import Root, Sag, SagExplanation
 from xaiserve.models.frame import Frame
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.ticket import Cost
-from xaiserve.report.document import Document, Subject, explanation_document
+from xaiserve.report.document import explanation_document
 from xaiserve.report.overlays import sketch
+from xaiserve.report.subject import Document, Subject
 from xaiserve.storage.rle import rle_to_mask
 from xaiserve.testing.toys import ToyClassifier, patch_classifier, toy_case, toy_image
 

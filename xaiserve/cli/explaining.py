@@ -12,16 +12,18 @@ from typing import Literal
 
 import torch
 
-from xaiserve.api import load_case, outcomes, scores_plan
+from xaiserve.api import contrasts_for, load_case, outcomes, scores_plan
+from xaiserve.cli.options import named_source
 from xaiserve.contrasts.base import ContrastProvider, asker, with_contrasts
 from xaiserve.contrasts.opening import ContrastSettings, open_provider, settings_of
 from xaiserve.errors import XaiServeError
 from xaiserve.explainers.base import Explainer, Explanation
+from xaiserve.explainers.registry import make_explainer
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.plan import Event
 from xaiserve.perturb.ticket import Cost, Limits
-from xaiserve.report.document import FrameName
+from xaiserve.report.subject import FrameName
 from xaiserve.types import Scores
 
 
@@ -44,7 +46,8 @@ class Wish:
     context
         A picture that hidden pixels show, for methods that are told to.
     contrast, translator, contrast_options
-        Where contrast pictures come from, for methods that need them; see `ContrastSettings`.
+        Where contrast pictures come from, for methods that need them; see `ContrastSettings`. The
+        embedded model has a translator of its own.
     max_inputs, max_seconds
         Limits per photo.
     workers
@@ -76,8 +79,10 @@ class Wish:
 
     @property
     def contrasts(self) -> ContrastSettings | None:
-        """Where contrast pictures come from."""
-        return settings_of(self.contrast, self.translator, self.contrast_options)
+        """Where contrast pictures come from: as told, or as the model has it."""
+        told = settings_of(self.contrast, self.translator, self.contrast_options)
+        explainer = make_explainer(self.method, self.options)
+        return contrasts_for([explainer], told, named_source(self.source)[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

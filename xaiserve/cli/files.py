@@ -6,11 +6,12 @@ from typing import Final
 
 from xaiserve.cli.explaining import Result
 from xaiserve.errors import InvalidInputError
-from xaiserve.report.document import Document, FrameName
+from xaiserve.report.document import without_bulk
 from xaiserve.report.drawing import to_picture
 from xaiserve.report.overlays import rgb, sketch
-from xaiserve.report.page import Shown, embeddable, explain_page
+from xaiserve.report.page import Shown, embeddable, explain_page, figures
 from xaiserve.report.panels import draw
+from xaiserve.report.subject import Document, FrameName
 from xaiserve.storage.pictures import decode, encode_png
 
 SHOWN: Final = 100
@@ -18,6 +19,7 @@ SHOWN: Final = 100
 
 _ORIGINAL_SIDE_PX: Final = 480
 _OVERLAY_SIDE_PX: Final = 1400
+_FIGURE_SIDE_PX: Final = 640
 
 
 class Files:
@@ -53,17 +55,19 @@ class Files:
         # Read again rather than kept: many photos may be in flight.
         original = decode(result.path.read_bytes()).image
         under = original if self._frame == "original" else None
-        overlay = draw(sketch(result.case, result.explanation, original=under))
+        found = sketch(result.case, result.explanation, original=under)
+        overlay = draw(found)
         (self._folder / f"{name}.overlay.png").write_bytes(encode_png(overlay))
         (self._folder / f"{name}.json").write_text(json.dumps(document, allow_nan=False))
-        self._documents.append(_without_map(document) | {"file": f"{name}.json"})
+        self._documents.append(without_bulk(document) | {"file": f"{name}.json"})
         self._explained += 1
         if len(self._shown) < SHOWN:
             self._shown.append(
                 Shown(
-                    document=_without_map(document),
+                    document=without_bulk(document, keep={"values"}),
                     original=embeddable(rgb(original), _ORIGINAL_SIDE_PX),
                     overlay=embeddable(overlay, _OVERLAY_SIDE_PX),
+                    figures=figures(found.panels, _FIGURE_SIDE_PX),
                 )
             )
 
@@ -92,7 +96,3 @@ class Files:
             name = f"{stem}-{count}"
         self._names.add(name)
         return name
-
-
-def _without_map(document: Document) -> Document:
-    return document | {"saliency": document["saliency"] | {"dtype": None, "data": None}}

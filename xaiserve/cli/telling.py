@@ -19,15 +19,10 @@ from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.classifier import Classifier
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.plan import Event, Progress
-from xaiserve.report.document import (
-    Document,
-    Subject,
-    explanation_document,
-    failure_document,
-    none_document,
-)
+from xaiserve.report.document import explanation_document, failure_document, none_document
 from xaiserve.report.overlays import TRIVIAL
 from xaiserve.report.page import number
+from xaiserve.report.subject import Document, Subject
 
 
 def run(wish: Wish, *, as_json: bool) -> int:
@@ -112,6 +107,8 @@ def _line(document: Document) -> str:
 def _found(document: Document) -> str:
     if document["details"].get("trivial"):
         return TRIVIAL
+    if "headline" in document["details"]:
+        return str(document["details"]["headline"])
     areas = [one["area_fraction"] for one in document["explanations"] if one["selected"]]
     if areas:
         sizes = ", ".join(f"{area:.1%}" for area in areas)

@@ -21,6 +21,7 @@ from xaiserve.report.job import Distribution, Example, FailedRow, JobReport, job
 from xaiserve.report.overlays import over_original
 from xaiserve.report.page import embeddable, number
 from xaiserve.report.panels import draw
+from xaiserve.report.presenting import presenter_of
 from xaiserve.storage.dataset import read_manifest, read_rows
 from xaiserve.storage.objects import ObjectStore
 from xaiserve.storage.pictures import decode
@@ -172,6 +173,9 @@ def _example(task: TaskRow, result: Explanation, scored: _Row) -> Example:
         ("target", f"{task.target_label} {number(task.confidence)}"),
         ("model inputs", str(task.model_inputs)),
     ]
+    presenter = presenter_of(result)
+    if presenter is not None:
+        facts.append(("found", presenter.headline(result)))
     if "energy" in scored:
         facts.append(("pointing game", number(scored["pointing_game"], 2)))
         facts.append(("energy in the object", number(scored["energy"])))

@@ -30,6 +30,13 @@ SIGNED: Final[tuple[Rgb, ...]] = (
 )
 """Blue below zero, white at zero, red above: for maps that speak for and against."""
 
+FOR: Final[Rgb] = (240, 130, 0)
+AGAINST: Final[Rgb] = (30, 120, 235)
+"""What speaks for a class, and against it: orange and blue stay apart with any colour vision."""
+
+INFLUENCE: Final[tuple[Rgb, ...]] = (AGAINST, (235, 235, 235), FOR)
+"""From against to for, through the pale grey of what has no say."""
+
 OUTLINES: Final[tuple[Rgb, ...]] = (
     (240, 228, 66),
     (86, 180, 233),

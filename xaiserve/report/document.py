@@ -9,92 +9,67 @@ import base64
 import dataclasses
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
 
 from xaiserve.explainers.base import Explainer, Explanation, ShownSet, WithSets
-from xaiserve.models.classifier import Classifier
-from xaiserve.models.frame import Frame
 from xaiserve.models.spec import ModelSpec
 from xaiserve.parameters import parameters_of
-from xaiserve.perturb.case import Case
 from xaiserve.perturb.ticket import Cost
+from xaiserve.report.presenting import presenter_of
+from xaiserve.report.subject import Document, Subject
 from xaiserve.storage.rle import mask_to_rle
-from xaiserve.types import Region, Saliency, Scores
-
-Document = dict[str, Any]
-"""JSON: nested dictionaries, lists, numbers, text, flags and None."""  # hence Any
-
-FrameName = Literal["model", "original"]
-"""Whose pixels masks and maps have: the model's input, or the original picture."""
+from xaiserve.types import Scores
 
 TOP: Final = 5
 """Classes listed with their scores."""
 
+BULK: Final = frozenset({"data", "dtype", "values"})
+"""Names of values that are long: maps, pictures, rows of numbers."""
+
 _COMMON: Final = {field.name for field in dataclasses.fields(Explanation)}
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Subject:
-    """What is explained and by what: all that a document says whatever the method finds.
-
-    Parameters
-    ----------
-    case
-        Read from a picture: it has a frame.
-    scores
-        (1, k): the model's answer to the whole image.
-    frame_name
-        The pixels that masks and maps refer to.
-
-    Raises
-    ------
-    ValueError
-        The case has no frame.
-    """
-
-    classifier: Classifier
-    explainer: Explainer
-    seed: int
-    case: Case
-    scores: Scores
-    frame_name: FrameName = "model"
-
-    def __post_init__(self) -> None:
-        if self.case.frame is None:
-            raise ValueError(f"case {self.case.name or self.case.image_id} must have a frame")
-
-    @property
-    def frame(self) -> Frame:
-        assert self.case.frame is not None  # noqa: S101 -- refused at construction
-        return self.case.frame
-
-    def mask(self, mask: Region) -> torch.Tensor:
-        """Carry a mask to the pixels of the document."""
-        return mask if self.frame_name == "model" else self.frame.mask_to_original(mask)
-
-    def saliency(self, saliency: Saliency) -> torch.Tensor:
-        """Carry a map to the pixels of the document."""
-        return saliency if self.frame_name == "model" else self.frame.to_original(saliency)
 
 
 def explanation_document(
     subject: Subject, explanation: Explanation, cost: Cost, *, whole_map: bool = True
 ) -> Document:
-    """Describe what the method has found; ``whole_map`` as in `saliency_document`."""
+    """Describe what the method has found; with ``whole_map``, its long values (`BULK`) too."""
     saliency = subject.saliency(explanation.saliency)
     found = _common(subject, cost)
     found["saliency"] = saliency_document(saliency, whole=whole_map)
+    presenter = presenter_of(explanation)
     if isinstance(explanation, WithSets):
         found["explanations"] = [
             _set(one, subject, selected=index in explanation.selected)
             for index, one in enumerate(explanation.explanations)
         ]
         found["selected"] = list(explanation.selected)
-    found["details"] = _details(explanation, subject, {*_COMMON, *found}, whole=whole_map)
+    told = {*_COMMON, *found, *(presenter.tells if presenter else ())}
+    found["details"] = _details(explanation, subject, told, whole=whole_map)
+    if presenter is not None:
+        found["details"] |= presenter.details(explanation, subject, whole=whole_map)
     return found
+
+
+def without_bulk(document: Document, keep: Collection[str] = ()) -> Document:
+    """Leave out what `explanation_document` tells only of whole maps: each such value is null.
+
+    Parameters
+    ----------
+    keep
+        Of `BULK`: what stays.
+    """
+    names = BULK.difference(keep)
+    return {key: None if key in names else _without(value, keep) for key, value in document.items()}
+
+
+def _without(value: object, keep: Collection[str]) -> object:
+    if isinstance(value, dict):
+        return without_bulk(value, keep)
+    if isinstance(value, list):
+        return [_without(part, keep) for part in value]
+    return value
 
 
 def none_document(subject: Subject, reason: str, cost: Cost) -> Document:

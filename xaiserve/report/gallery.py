@@ -19,10 +19,15 @@ from xaiserve.report.drawing import (
 )
 from xaiserve.report.overlays import sketch
 from xaiserve.report.panels import heat_panel, sets_panel
+from xaiserve.report.presenting import presenter_of
 
 CELL_PX: Final = 240
 GAP_PX: Final = 8
 TEXT_PX: Final = 15
+
+
+_Cell = tuple[str, Picture]
+"""What is shown of the method, empty for its map."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -45,35 +50,46 @@ class Row:
 def gallery(rows: Sequence[Row], methods: Sequence[str]) -> Picture:
     """Draw rows of images and columns of methods, the image itself first.
 
-    A method that finds sets of pixels has two columns: its map, and its selected sets.
+    A method that finds sets of pixels has two columns: its map, and its selected sets; one that
+    brings panels of its own has those for a gallery beside its map.
     """
     columns = [_column(rows, place) for place in range(len(methods))]
     heads = ["image"]
     for method, column in zip(methods, columns, strict=True):
-        heads += [method] if len(column[0]) == 1 else [method, f"{method}, sets"]
+        heads += [f"{method}, {title}" if title else method for title, _ in column[0]]
     lines = [beside([_head(text) for text in heads], GAP_PX)]
     for place, row in enumerate(rows):
-        answers = [cell for column in columns for cell in column[place]]
+        answers = [cell for column in columns for _, cell in column[place]]
         lines.append(beside([_first(row), *answers], GAP_PX))
     return framed(stacked(lines, GAP_PX), GAP_PX)
 
 
-def _column(rows: Sequence[Row], place: int) -> list[list[Picture]]:
+def _column(rows: Sequence[Row], place: int) -> list[list[_Cell]]:
     """Draw one method's cells; rows without an answer are as wide as the others."""
     drawn = [_answer(row, row.answers[place]) for row in rows]
-    width = max(len(cells) for cells in drawn)
+    widest = max(drawn, key=len)
     blank = PillowImage.new("RGB", (CELL_PX, CELL_PX), PAPER)
-    return [cells + [blank] * (width - len(cells)) for cells in drawn]
+    return [
+        [
+            (title, cells[at][1] if at < len(cells) else blank)
+            for at, (title, _) in enumerate(widest)
+        ]
+        for cells in drawn
+    ]
 
 
-def _answer(row: Row, answer: Explanation | str) -> list[Picture]:
+def _answer(row: Row, answer: Explanation | str) -> list[_Cell]:
     if isinstance(answer, str):
-        return [framed(text_block(answer, CELL_PX - 2 * GAP_PX, TEXT_PX), GAP_PX)]
+        return [("", framed(text_block(answer, CELL_PX - 2 * GAP_PX, TEXT_PX), GAP_PX))]
     found = sketch(row.case, answer)
-    if found.sets is None:
-        return [_cell(heat_panel(found))]
-    sets = sets_panel(found)
-    return [_cell(heat_panel(found)), _cell(sets)]
+    cells = [("", _cell(heat_panel(found)))]
+    if found.sets is not None:
+        cells.append(("sets", _cell(sets_panel(found))))
+    presenter = presenter_of(answer)
+    if presenter is not None:
+        own = [found.panels[at] for at in presenter.cells]
+        cells += [(panel.title, _cell(panel.picture)) for panel in own]
+    return cells
 
 
 def _first(row: Row) -> Picture:

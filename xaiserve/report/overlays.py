@@ -12,6 +12,7 @@ from xaiserve.models.frame import Frame
 from xaiserve.perturb.case import Case
 from xaiserve.report.drawing import Picture, to_picture
 from xaiserve.report.panels import Outlined, Sketch, draw
+from xaiserve.report.presenting import presenter_of
 from xaiserve.storage.pictures import encode_png
 from xaiserve.types import Region
 
@@ -23,6 +24,7 @@ UNITS: Final[Mapping[str, str]] = {
     "kernel-shap": "Shapley value: share of the target's score",
     "grad-cam": "weighted activation of the last feature map",
     "integrated-gradients": "share of the change of the target's output",
+    "clear-image": "weight of the segment in the regression, over its area",
     "sag": "how much the mask that orders the patches hides",
 }
 """What a map's numbers mean, per method; `OWN_UNIT` for others."""
@@ -52,7 +54,8 @@ def sketch(
 ) -> Sketch:
     """Collect what `xaiserve.report.panels.draw` needs; see `overlay_png`."""
     if original is None:
-        return _sketch(explanation, to_picture(case.image))
+        own = to_picture(case.image)
+        return _with_panels(_sketch(explanation, own), explanation, frame=None)
     if case.frame is None:
         raise ValueError(f"case {case.name or case.image_id} was made without an original picture")
     return over_original(explanation, case.frame, original)
@@ -69,12 +72,21 @@ def over_original(
     sets = found.sets and tuple(
         Outlined(mask=frame.mask_to_original(one.mask), caption=one.caption) for one in found.sets
     )
-    return dataclasses.replace(
+    found = dataclasses.replace(
         found,
         saliency=frame.to_original(found.saliency),
         sets=sets,
         truth=None if truth is None else frame.mask_to_original(truth),
     )
+    return _with_panels(found, explanation, frame=frame)
+
+
+def _with_panels(found: Sketch, explanation: Explanation, *, frame: Frame | None) -> Sketch:
+    presenter = presenter_of(explanation)
+    if presenter is None:
+        return found
+    own = presenter.panels(explanation, found.picture, frame=frame, truth=found.truth)
+    return dataclasses.replace(found, panels=own)
 
 
 def _sketch(explanation: Explanation, picture: Picture) -> Sketch:

@@ -12,8 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image as PillowImage
 
 from xaiserve.report.colours import outline_colour
-from xaiserve.report.document import Document
 from xaiserve.report.overlays import TRIVIAL
+from xaiserve.report.panels import Panel
+from xaiserve.report.presenting import Chapter, presenter_named
+from xaiserve.report.subject import Document
 
 _QUALITY: Final = 88
 _STOPPED: Final = {
@@ -33,11 +35,36 @@ class Shown:
         What `xaiserve.report.document.explanation_document` says.
     original, overlay
         Encoded pictures; see `embeddable`.
+    figures
+        The method's own panels, shown instead of these two where it has a chapter of its own; see
+        `xaiserve.report.presenting`.
     """
 
     document: Document
     original: bytes
     overlay: bytes
+    figures: tuple["Figure", ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Figure:
+    """An encoded picture with its words."""
+
+    title: str
+    caption: str
+    picture: bytes
+
+
+def figures(panels: Sequence[Panel], max_side_px: int) -> tuple[Figure, ...]:
+    """Encode a method's own panels."""
+    return tuple(
+        Figure(
+            title=panel.title,
+            caption=panel.caption,
+            picture=embeddable(panel.scaled(), max_side_px),
+        )
+        for panel in panels
+    )
 
 
 def embeddable(picture: PillowImage.Image, max_side_px: int) -> bytes:
@@ -64,6 +91,7 @@ def explain_page(
     documents = [one.document for one in shown]
     first = documents[0] if documents else None
     explained = len(shown) + left_out
+    items = [_item(one) for one in shown]
     return (
         environment()
         .get_template("explain.html")
@@ -74,7 +102,8 @@ def explain_page(
             setting=_setting(first) if first else (),
             parameters=_parameters(first) if first else (),
             with_sets=any(document["explanations"] for document in documents),
-            items=[_item(one) for one in shown],
+            columns=[name for name, _ in items[0]["own"]] if items else (),
+            items=items,
             failures=[_failure(one) for one in failures],
             left_out=left_out,
         )
@@ -131,12 +160,17 @@ def _item(one: Shown) -> dict[str, Any]:  # Any: what the template reads
     document = one.document
     target, cost = document["target"], document["cost"]
     areas = [found["area_fraction"] for found in document["explanations"]]
+    presenter = presenter_named(document["method"])
+    chapter = None if presenter is None else presenter.chapter(document["details"])
     return {
         "name": document["name"] or document["image_id"][:12],
         "notes": document["notes"],
         "target": f"{target['label']} (class {target['index']})",
         "score": number(document["confidence"]),
-        "facts": _facts(document),
+        "facts": _facts(document, chapter),
+        "chapter": chapter,
+        "own": chapter.facts if chapter else (),
+        "figures": one.figures,
         "remark": _remark(document),
         "sets": _sets(document),
         "chosen": len(document["selected"]),
@@ -160,10 +194,8 @@ def _remark(document: Document) -> str:
     return f"Note that {TRIVIAL}." if document["details"].get("trivial") else ""
 
 
-def _facts(document: Document) -> list[tuple[str, str]]:
-    target, cost, saliency = document["target"], document["cost"], document["saliency"]
-    peak = saliency["peak"]
-    bounds = f"{_short(saliency['minimum'])} to {_short(saliency['maximum'])}"
+def _facts(document: Document, chapter: Chapter | None) -> list[tuple[str, str]]:
+    target, cost = document["target"], document["cost"]
     return [
         ("target", f"{target['label']} (class {target['index']})"),
         ("score of the target", number(document["confidence"])),
@@ -172,10 +204,18 @@ def _facts(document: Document) -> list[tuple[str, str]]:
             for row in document["scores"][:3]
             if row["index"] != target["index"]
         ],
-        ("map, lowest and highest", bounds),
-        ("map, peak at row, column", f"{peak['row']}, {peak['column']} px"),
+        *(_about_map(document["saliency"]) if chapter is None else chapter.facts),
         ("model inputs", str(cost["model_inputs"])),
         ("seconds", f"{cost['wall_seconds']:.1f}"),
+    ]
+
+
+def _about_map(saliency: Document) -> list[tuple[str, str]]:
+    peak = saliency["peak"]
+    bounds = f"{_short(saliency['minimum'])} to {_short(saliency['maximum'])}"
+    return [
+        ("map, lowest and highest", bounds),
+        ("map, peak at row, column", f"{peak['row']}, {peak['column']} px"),
     ]
 
 

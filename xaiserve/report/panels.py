@@ -6,7 +6,7 @@ is further from neutral. Sets of pixels keep the picture's own colours; what the
 and dimmed, and each has an outline and a number.
 """
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,25 +27,26 @@ from xaiserve.report.drawing import (
     stacked,
     text_block,
 )
+from xaiserve.report.painting import (
+    Values,
+    enlarged,
+    greyed,
+    greyed_array,
+    outline,
+    panel_size,
+    resampling,
+    resized,
+)
 from xaiserve.types import Region, Saliency
 
-SIDE_PX: Final = 448
-"""Panels are enlarged by a whole number until their longer side is at least this."""
-
-MAX_SIDE_PX: Final = 2048
-"""Panels of larger originals are scaled down to this."""
-
 GAP_PX: Final = 10
+
+ACROSS: Final = 4
+"""A method's own panels in a row."""
 
 _TRUTH: Final[Rgb] = (255, 255, 255)
 _FEW: Final = 1e-3
 _MOST: Final = 0.995
-
-_Values = npt.NDArray[np.float32]
-"""Colours (h, w, 3), 0 to 255."""
-
-_SPECKLE_SIDE: Final = 100
-"""Smaller pictures are enlarged pixel by pixel: there each pixel counts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -54,6 +55,33 @@ class Outlined:
 
     mask: Region
     caption: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """What the colours of a panel mean: ``anchors`` from the value ``low`` to ``high``."""
+
+    anchors: tuple[Rgb, ...]
+    low: str
+    high: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Panel:
+    """A picture of a method's own, and what stands above and below it."""
+
+    title: str
+    picture: Picture
+    caption: str
+    scale: Scale | None = None
+
+    def scaled(self) -> Picture:
+        """Return the picture with its colour scale below."""
+        if self.scale is None:
+            return self.picture
+        width, scale = self.picture.width, self.scale
+        bar = colour_bar(scale.anchors, scale.low, scale.high, width, _text_px(width))
+        return stacked([self.picture, bar], GAP_PX // 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -74,6 +102,9 @@ class Sketch:
         What the legend says where there could be sets and are none.
     truth
         Ground truth, outlined in white over the map.
+    panels
+        What the method brings itself, to be drawn instead of map and sets; see
+        `xaiserve.report.presenting`.
     """
 
     picture: Picture
@@ -82,15 +113,32 @@ class Sketch:
     sets: tuple[Outlined, ...] | None = None
     without_sets: str = "no set of pixels was found"
     truth: Region | None = None
+    panels: tuple[Panel, ...] = ()
 
 
 def draw(found: Sketch) -> Picture:
     """Draw the panels of a sketch beside each other, each above its legend."""
+    if found.panels:
+        return framed(_sheet(found.panels), GAP_PX)
     heat = heat_panel(found)
     panels = [stacked([heat, _heat_legend(found, heat.width)], GAP_PX)]
     if found.sets is not None:
         panels.append(stacked([sets_panel(found), _sets_legend(found, heat.width)], GAP_PX))
     return framed(beside(panels, 2 * GAP_PX), GAP_PX)
+
+
+def _sheet(panels: Sequence[Panel]) -> Picture:
+    """Draw a method's own panels, `ACROSS` in a row."""
+    drawn = [_with_words(panel) for panel in panels]
+    rows = [drawn[start : start + ACROSS] for start in range(0, len(drawn), ACROSS)]
+    return stacked([beside(row, 2 * GAP_PX) for row in rows], 2 * GAP_PX)
+
+
+def _with_words(panel: Panel) -> Picture:
+    width = panel.picture.width
+    size = _text_px(width)
+    title = text_block(panel.title, width, size + 2)
+    return stacked([title, panel.scaled(), text_block(panel.caption, width, size)], GAP_PX // 2)
 
 
 def _heat_legend(found: Sketch, width_px: int) -> Picture:
@@ -127,10 +175,10 @@ def _text_px(width_px: int) -> int:
 
 def heat_panel(found: Sketch) -> Picture:
     """Blend the coloured map over the grey picture, without a legend."""
-    size = _panel_size(found.picture)
-    grey = _greyed(_resized(found.picture, size), low=60, high=200)
+    size = panel_size(found.picture)
+    grey = greyed(resized(found.picture, size), low=60, high=200)
     values = _scaled(found.saliency)
-    level = PillowImage.fromarray(values).resize(size, _filter(found.picture))
+    level = PillowImage.fromarray(values).resize(size, resampling(found.picture))
     values = np.asarray(level)
     signed = is_signed(found.saliency)
     strength = np.abs(values - 0.5) * 2 if signed else values
@@ -138,33 +186,24 @@ def heat_panel(found: Sketch) -> Picture:
     colours = coloured(values, SIGNED if signed else HEAT)
     blended = grey * (1 - share) + colours * share
     if found.truth is not None:
-        _outline(blended, _enlarged(found.truth, size), _TRUTH)
+        outline(blended, enlarged(found.truth, size), _TRUTH)
     return PillowImage.fromarray(blended.round().astype(np.uint8))
 
 
 def sets_panel(found: Sketch) -> Picture:
     """Show the sets in the picture's own colours, outlined and numbered, the rest dimmed."""
-    size = _panel_size(found.picture)
-    own = np.asarray(_resized(found.picture, size)).astype(np.float32)
-    masks = [_enlarged(one.mask, size) for one in found.sets or ()]
+    size = panel_size(found.picture)
+    own = np.asarray(resized(found.picture, size)).astype(np.float32)
+    masks = [enlarged(one.mask, size) for one in found.sets or ()]
     inside = np.any(masks, axis=0) if masks else np.zeros(own.shape[:2], dtype=np.bool_)
-    values: _Values = np.where(inside[..., None], own, _greyed_array(own, low=25, high=110))
+    values: Values = np.where(inside[..., None], own, greyed_array(own, low=25, high=110))
     for index, mask in enumerate(masks):
-        _outline(values, mask, outline_colour(index))
+        outline(values, mask, outline_colour(index))
     panel = PillowImage.fromarray(values.round().astype(np.uint8))
     for index, mask in enumerate(masks):
         if mask.any():
             _number(panel, mask, index)
     return panel
-
-
-def _outline(values: _Values, mask: npt.NDArray[np.bool_], colour: Rgb) -> None:
-    """Draw the inner edge of a mask into ``values``, with a dark edge outside, seen on anything."""
-    thickness = max(2, min(mask.shape) // 180)
-    line = mask & ~ndimage.binary_erosion(mask, iterations=thickness)
-    halo = ndimage.binary_dilation(mask, iterations=max(1, thickness // 2)) & ~mask
-    values[halo] = 0
-    values[line] = colour
 
 
 def is_signed(saliency: Saliency) -> bool:
@@ -191,43 +230,6 @@ def _ends(saliency: Saliency) -> tuple[float, float]:
     if float((sizes > high / 2).mean()) < _FEW:
         high = float(np.quantile(sizes, _MOST)) or high
     return (-high, high) if is_signed(saliency) else (float(saliency.min()), high)
-
-
-def _panel_size(picture: Picture) -> tuple[int, int]:
-    longer = max(picture.size)
-    factor = math.ceil(SIDE_PX / longer) if longer <= MAX_SIDE_PX else MAX_SIDE_PX / longer
-    return max(1, round(picture.width * factor)), max(1, round(picture.height * factor))
-
-
-def _filter(picture: Picture) -> PillowImage.Resampling:
-    small = max(picture.size) < _SPECKLE_SIDE
-    return PillowImage.Resampling.NEAREST if small else PillowImage.Resampling.BILINEAR
-
-
-def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
-    return picture.resize(size, _filter(picture))
-
-
-def _enlarged(mask: Region, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    level = PillowImage.fromarray(mask.numpy().astype(np.uint8))
-    return np.asarray(level.resize(size, PillowImage.Resampling.NEAREST)) > 0
-
-
-def _greyed(picture: Picture, low: float, high: float) -> npt.NDArray[np.float32]:
-    return _greyed_array(np.asarray(picture).astype(np.float32), low, high)
-
-
-def _greyed_array(
-    values: npt.NDArray[np.float32], low: float, high: float
-) -> npt.NDArray[np.float32]:
-    """Make grey and stretch the middle 98 % of the levels to ``low`` to ``high``."""
-    grey = values @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    darkest, brightest = (float(end) for end in np.percentile(grey, [1, 99]))
-    if brightest - darkest < 1:
-        stretched = np.full_like(grey, (low + high) / 2)
-    else:
-        stretched = low + (grey - darkest) / (brightest - darkest) * (high - low)
-    return np.repeat(stretched.clip(low, high)[..., None], 3, axis=2)
 
 
 def _number(panel: Picture, mask: npt.NDArray[np.bool_], index: int) -> None:

@@ -12,14 +12,9 @@ from xaiserve.explainers.base import Explanation
 from xaiserve.models.spec import ModelSpec
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.ticket import Cost
-from xaiserve.report.document import (
-    Document,
-    Subject,
-    class_document,
-    explanation_document,
-    none_document,
-)
+from xaiserve.report.document import class_document, explanation_document, none_document
 from xaiserve.report.drawing import to_picture
+from xaiserve.report.subject import Document, Subject
 from xaiserve.serve.requests import ExplainRequest
 from xaiserve.serve.schemas import ClassBody, ExplainBody, OverlayBody
 from xaiserve.storage.pictures import PictureLimits, decode, encode_png

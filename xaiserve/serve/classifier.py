@@ -21,7 +21,8 @@ from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.plan import QueryPlan
 from xaiserve.perturb.ticket import Cost, Limits, Ticket
-from xaiserve.report.document import Subject, scores_document
+from xaiserve.report.document import scores_document
+from xaiserve.report.subject import Subject
 from xaiserve.serve import answers
 from xaiserve.serve.admission import Places
 from xaiserve.serve.config import Queue

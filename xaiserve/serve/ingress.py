@@ -14,7 +14,7 @@ from xaiserve.explainers.base import Explainer, needs_of
 from xaiserve.explainers.registry import EXPLAINERS, make_explainer
 from xaiserve.parameters import MAX_SEED
 from xaiserve.perturb.ticket import Limits
-from xaiserve.report.document import FrameName
+from xaiserve.report.subject import FrameName
 from xaiserve.serve import problems
 from xaiserve.serve.config import Budget, Uploads
 from xaiserve.serve.documentation import page

@@ -5,7 +5,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from xaiserve.explainers.base import Explainer
 from xaiserve.perturb.ticket import Limits
-from xaiserve.report.document import FrameName
+from xaiserve.report.subject import FrameName
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
 
 Offered = Literal["blur", "inpaint"]

@@ -1,21 +1,12 @@
 """The bodies of the HTTP interface."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from xaiserve.report.document import FrameName
-
-Number = float | None
-"""Null where it is not finite: JSON has no NaN."""
-
-Size = Annotated[list[int], Field(min_length=2, max_length=2)]
-
-
-class Body(BaseModel):
-    """Base of all bodies: closed, so that a misspelt field is an error in the server's tests."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from xaiserve.report.subject import FrameName
+from xaiserve.serve.bodies import Body, Number, RleBody, Size
+from xaiserve.serve.clear_bodies import ClearDetailsBody
 
 
 class ClassBody(Body):
@@ -58,13 +49,6 @@ class FrameBody(Body):
     scaled_width: int
     top: int
     left: int
-
-
-class RleBody(Body):
-    """A mask as COCO's compressed run lengths."""
-
-    size: Size = Field(description="Height and width.")
-    counts: str
 
 
 class SetBody(Body):
@@ -125,11 +109,14 @@ class ExplainBody(Body):
     name: str = Field(description="The file's name, where it came with one.")
     confidence: Number = Field(description="The target's score for the whole picture.")
     scores: list[ScoreBody] = Field(description="The five classes ranked first.")
-    explanations: list[SetBody] = []
+    explanations: list[SetBody] = Field(default=[])
     selected: list[int] = Field(default=[], description="Indices into ``explanations``.")
     saliency: SaliencyBody | None = None
-    details: dict[str, Any] = Field(default={}, description="What else the method says.")
-    overlays: list[OverlayBody] = []
+    # From left to right: the first that fits. Bodies are closed, so that nothing else fits one.
+    details: ClearDetailsBody | dict[str, Any] = Field(
+        default={}, union_mode="left_to_right", description="What else the method says."
+    )
+    overlays: list[OverlayBody] = Field(default=[])
     frame: FrameBody
     cost: CostBody
     notes: list[str] = Field(default=[], description="What was converted on the way in.")
@@ -145,7 +132,7 @@ class PredictBody(Body):
         description="The class ranked first, or every class that reaches its threshold."
     )
     scores: list[ScoreBody] = Field(description="The first classes, best first.")
-    notes: list[str] = []
+    notes: list[str] = Field(default=[])
 
 
 class ModelsBody(Body):

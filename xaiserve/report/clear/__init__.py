@@ -1,0 +1,1 @@
+"""The report of CLEAR Image: words, numbers, pictures and charts."""
