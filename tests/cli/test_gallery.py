@@ -43,15 +43,3 @@ def test_the_unreadable_one_of_many_images_is_named(model_folder: Path, photos: 
     ended = CliRunner().invoke(main, ["gallery", str(photos), "--model", str(model_folder)])
     assert ended.exit_code == 2
     assert f"{photos / '000.png'}: image must be one of" in ended.stderr
-
-
-def test_a_method_with_panels_of_its_own_has_those_beside_its_map(
-    model_folder: Path, photos: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "g.png"
-    told = ("--methods", "clear-image", "--contrast", "blur", "--out", str(out))
-    ended = gallery(model_folder, photos, *told)
-    assert ended.exit_code == 0, ended.output
-    with PillowImage.open(out) as picture:
-        # The image, the map, and the numbered segments.
-        assert picture.width == 4 * GAP_PX + 3 * CELL_PX

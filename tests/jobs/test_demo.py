@@ -29,12 +29,21 @@ def test_the_demo_shows_the_table_and_leaves_rows_a_report_and_no_process(tmp_pa
     monkeypatch.setenv("DEMO_OF_TEST", str(out))
     ended = demo(out, 3, 240)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    for word in ("multirex", "occlusion", "rise", "chance", "centre", "explanations per image"):
+    for word in (
+        "multirex",
+        "clear-image",
+        "occlusion",
+        "rise",
+        "chance",
+        "centre",
+        "explanations per image",
+    ):
         assert word in ended.stdout
     assert "the service answers" in ended.stdout
     assert "exactly as many explanations as were planted in 3 of 3 images" in ended.stdout
+    assert "calls 3 of 3 images overdetermined as planted" in ended.stdout
     rows = read_rows(out / "results", ["row_id", "method", "status"]).to_pylist()
-    assert len(rows) == 9
+    assert len(rows) == 12
     assert {row["status"] for row in rows} == {"ok"}
     page = (out / "results" / "report.html").read_text()
     assert "data:image/" in page

@@ -13,16 +13,7 @@ import torch
 from PIL import Image as PillowImage
 
 from xaiserve.explainers.clear_image import ClearExplanation, ClearImage
-from xaiserve.explainers.clear_image.results import (
-    Counterfactual,
-    Lattice,
-    Neighbourhood,
-    Regression,
-    Segment,
-    Segmentation,
-    SufficientCause,
-    Term,
-)
+from xaiserve.explainers.clear_image.results import SufficientCause
 from xaiserve.models.frame import Frame
 from xaiserve.perturb.ticket import Cost
 from xaiserve.report.clear.pictures import SEGMENTS_PLACE, hybrid
@@ -30,6 +21,7 @@ from xaiserve.report.clear.words import headline, summary
 from xaiserve.report.colours import AGAINST, FOR, HEAT
 from xaiserve.report.document import explanation_document, without_bulk
 from xaiserve.report.drawing import to_picture
+from xaiserve.report.gallery import CELL_PX, GAP_PX, Row, gallery
 from xaiserve.report.overlays import over_original, overlay_png, sketch
 from xaiserve.report.page import Shown, embeddable, explain_page, figures
 from xaiserve.report.panels import Panel
@@ -37,16 +29,17 @@ from xaiserve.report.subject import Document, Subject
 from xaiserve.serve.clear_bodies import ClearDetailsBody
 from xaiserve.serve.schemas import ExplainBody
 from xaiserve.storage.rle import rle_to_mask
+from xaiserve.testing.clear_explanations import (
+    BOXES,
+    CONTRAST,
+    IMAGE,
+    INSIDE,
+    SIDE,
+    clear_explanation,
+    clear_lattice,
+    label_map,
+)
 from xaiserve.testing.toys import patch_classifier, toy_case, toy_image
-
-SIDE = 112
-BOXES = {1: (8, 48, 8, 40), 2: (60, 100, 8, 40), 3: (8, 48, 64, 104)}
-"""Segments 1 for the class, 2 against it, 3 without a weight: r0, r1, c0, c1."""
-
-IMAGE = torch.full((3, SIDE, SIDE), 0.25)
-CONTRAST = torch.full((1, SIDE, SIDE), 128, dtype=torch.uint8)
-INSIDE = {number: ((r0 + r1) // 2 + 15, c0 + 6) for number, (r0, r1, c0, _) in BOXES.items()}
-"""A pixel of each segment, away from its number and its edge."""
 
 TWICE = Frame(
     original_height=2 * SIDE,
@@ -58,108 +51,6 @@ TWICE = Frame(
     height=SIDE,
     width=SIDE,
 )
-
-
-def label_map() -> torch.Tensor:
-    labels = torch.zeros(SIDE, SIDE, dtype=torch.int64)
-    for number, (r0, r1, c0, c1) in BOXES.items():
-        labels[r0:r1, c0:c1] = number
-    return labels
-
-
-def segment(number: int, importance: float) -> Segment:
-    r0, r1, c0, c1 = BOXES[number]
-    return Segment(
-        id=number,
-        kind="high",
-        area_px=(r1 - r0) * (c1 - c0),
-        box=(r0, c0, r1, c1),
-        mean_difference=0.25,
-        weight=importance or None,
-        importance=importance,
-        p_without=0.35,
-        p_alone=0.625,
-    )
-
-
-def explanation(**changes: Any) -> ClearExplanation:
-    labels = label_map()
-    background = Segment(
-        id=0, kind="background", area_px=8896, box=(0, 0, SIDE, SIDE), mean_difference=0.125
-    )
-    difference = torch.where(labels > 0, 64, 0).to(torch.uint8)
-    row, column = INSIDE[1]
-    difference[row - 2 : row + 3, column - 2 : column + 3] = 128
-    given: dict[str, Any] = {
-        "image_id": "a" * 64,
-        "explainer": "clear-image",
-        "target": 1,
-        "saliency": (labels == 1).float() - (labels == 2).float(),
-        "ending": "complete",
-        "flags": ("leakage",),
-        "warnings": ("30% of the difference lies outside all segments",),
-        "mode": "strict",
-        "p1": 0.93,
-        "p0": 0.07,
-        "boundary": 0.5,
-        "decision": "boundary",
-        "contrast": CONTRAST,
-        "contrast_provider": "nearest",
-        "contrast_notes": ("n<17>.png",),
-        "difference": difference,
-        "leakage": 0.3,
-        "labels": labels,
-        "segmentation": Segmentation(segmenter="gan_diff", high_threshold=0.25, min_area_px=50),
-        "segments": (background, segment(1, 4.0), segment(2, -2.0), segment(3, 0.0)),
-        "regression": Regression(
-            kind="logistic",
-            intercept=-1.25,
-            terms=(Term(segments=(1,), weight=4.0), Term(segments=(2,), weight=-2.0)),
-            score=12.5,
-            score_type="aic",
-            accuracy=0.995,
-            p=0.92,
-            centering_gap=0.01,
-            ridge=1e-10,
-            centering_rounds=0,
-        ),
-        "counterfactuals": (
-            Counterfactual(segments=(1,), p=0.31, p_regression=0.29, fidelity_error=0.02),
-            Counterfactual(segments=(2, 3), p=0.4, p_regression=0.44, fidelity_error=0.04),
-        ),
-        "counterfactual_depth": 2,
-        "fidelity_mean": 0.03,
-        "fidelity_max": 0.04,
-        "tau": 0.99,
-        "sufficient_regression": (SufficientCause(segments=(1,), p=0.993),),
-        "sufficient_verified": (
-            SufficientCause(segments=(1,), p=0.995),
-            SufficientCause(segments=(3,), p=0.991),
-        ),
-        "overdetermined": True,
-        "neighbourhood": Neighbourhood(
-            masks=torch.tensor([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 1]], dtype=torch.uint8),
-            weights=torch.tensor([101.0, 100.0, 201.0], dtype=torch.float64),
-            p=torch.tensor([0.93, 0.07, 0.31], dtype=torch.float64),
-            p_regression=torch.tensor([0.92, 0.07, 0.29], dtype=torch.float64),
-        ),
-        "lattice": None,
-        "queries_issued": 1003,
-        "queries_distinct": 16,
-        **changes,
-    }
-    return ClearExplanation(**given)
-
-
-def lattice() -> Lattice:
-    return Lattice(
-        p=torch.linspace(0, 1, 16, dtype=torch.float64),
-        shapley=torch.tensor([0.0, 0.5, -0.125, 0.485], dtype=torch.float64),
-        sufficient=((1, 2), (3,)),
-        counterfactuals=((1,),),
-        mean_error=0.005,
-        max_error=0.0625,
-    )
 
 
 def subject(**changes: Any) -> Subject:
@@ -183,7 +74,7 @@ def document(found: ClearExplanation, *, whole: bool = True, **changes: Any) -> 
 
 @cache
 def drawn_once() -> tuple[Panel, ...]:
-    return drawn(explanation())
+    return drawn(clear_explanation())
 
 
 def drawn(found: ClearExplanation, frame: Frame | None = None) -> tuple[Panel, ...]:
@@ -217,14 +108,14 @@ def words(found: ClearExplanation) -> str:
 
 
 def test_the_headline_is_the_smallest_counterfactual_and_what_suffices() -> None:
-    assert headline(explanation()) == (
+    assert headline(clear_explanation()) == (
         "replace segment 1: 0.930 -> 0.310, predicted 0.290; 2 counterfactuals; "
         "overdetermined: segments 1 and 3 each suffice; flags: leakage"
     )
 
 
 def test_the_summary_says_both_probabilities_what_turns_and_what_is_enough() -> None:
-    said = words(explanation())
+    said = words(clear_explanation())
     assert "The model gives pneumonia 0.930, and 0.070 for the contrast picture" in said
     assert "(nearest: n<17>.png)" in said
     assert "Replacing segments 2 and 3 by the contrast picture turns the decision" in said
@@ -245,30 +136,30 @@ def test_fewer_than_two_single_causes_are_no_overdetermination(
     causes: tuple[tuple[int, ...], ...], said: str
 ) -> None:
     verified = tuple(SufficientCause(segments=each, p=0.99) for each in causes)
-    found = words(explanation(sufficient_verified=verified, overdetermined=False))
+    found = words(clear_explanation(sufficient_verified=verified, overdetermined=False))
     assert said in found
     assert "not causally overdetermined" in found
 
 
 def test_a_spent_budget_and_the_lack_of_a_counterfactual_are_said() -> None:
     nothing = {"counterfactuals": (), "fidelity_mean": None, "fidelity_max": None}
-    said = words(explanation(ending="stopped", **nothing))
+    said = words(clear_explanation(ending="stopped", **nothing))
     assert said.startswith("A budget was spent")
     assert "No set of up to 2 segments turns the decision" in said
 
 
 def test_exact_answers_are_called_exact() -> None:
-    said = words(explanation(lattice=lattice()))
+    said = words(clear_explanation(lattice=clear_lattice()))
     assert "Exact, from all 16 combinations of segments" in said
     assert "reach 0.99: segments 1 and 2; segment 3." in said
 
 
 def test_parity_believes_the_regression() -> None:
-    assert "sufficient: segment 1;" in headline(explanation(mode="parity"))
+    assert "sufficient: segment 1;" in headline(clear_explanation(mode="parity"))
 
 
 def test_the_json_is_strict_and_has_what_http_documents() -> None:
-    told = document(explanation(lattice=lattice()))
+    told = document(clear_explanation(lattice=clear_lattice()))
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     body = ExplainBody(**told | {"cost": told["cost"] | {"waited_seconds": 0.0}})
     assert isinstance(body.details, ClearDetailsBody)
@@ -276,13 +167,13 @@ def test_the_json_is_strict_and_has_what_http_documents() -> None:
 
 
 def test_details_of_other_methods_stay_as_they_are() -> None:
-    told = document(explanation())
+    told = document(clear_explanation())
     given = told | {"cost": told["cost"] | {"waited_seconds": 0.0}, "details": {"margin": 1.0}}
     assert ExplainBody(**given).details == {"margin": 1.0}
 
 
 def test_segments_carry_their_masks_and_no_label_map_is_told_beside_them() -> None:
-    details = document(explanation())["details"]
+    details = document(clear_explanation())["details"]
     assert "labels" not in details
     for one in details["segments"]:
         assert torch.equal(rle_to_mask(one["mask"]), label_map() == one["id"])
@@ -291,21 +182,21 @@ def test_segments_carry_their_masks_and_no_label_map_is_told_beside_them() -> No
 
 
 def test_segments_of_the_original_frame_have_its_pixels() -> None:
-    one = document(explanation(), frame_name="original")["details"]["segments"][1]
+    one = document(clear_explanation(), frame_name="original")["details"]["segments"][1]
     assert one["box"] == [16, 16, 96, 80]
     assert one["area_px"] == 4 * 40 * 32
 
 
 def test_pictures_in_the_json_decode_to_what_they_show() -> None:
-    details = document(explanation())["details"]
-    for name, shown in (("contrast", CONTRAST[0]), ("difference", explanation().difference)):
+    details = document(clear_explanation())["details"]
+    for name, shown in (("contrast", CONTRAST[0]), ("difference", clear_explanation().difference)):
         png = base64.b64decode(details[name]["picture"]["data"])
         picture = PillowImage.open(io.BytesIO(png)).convert("L")
         assert np.array_equal(np.asarray(picture), shown.numpy())
 
 
 def test_long_values_come_only_on_request() -> None:
-    found = explanation(lattice=lattice())
+    found = clear_explanation(lattice=clear_lattice())
     short = json.dumps(document(found, whole=False)["details"])
     assert len(short) < 6000
     details = document(found)["details"]
@@ -362,20 +253,29 @@ def test_a_hybrid_is_the_contrast_where_it_is_replaced() -> None:
 
 
 def test_panels_are_carried_to_the_original_pixels() -> None:
-    panels = drawn(explanation(), frame=TWICE)
+    panels = drawn(clear_explanation(), frame=TWICE)
     assert panels[0].picture.size == (448, 448)
     assert (pixel(panels[SEGMENTS_PLACE + 1], INSIDE[1]) == 128).all()
 
 
 def test_the_overlay_holds_all_panels() -> None:
     case = dataclasses.replace(subject().case, image=IMAGE)
-    picture = PillowImage.open(io.BytesIO(overlay_png(case, explanation())))
+    picture = PillowImage.open(io.BytesIO(overlay_png(case, clear_explanation())))
     assert picture.width > 4 * 448
     assert picture.height > 2 * 448
 
 
+def test_a_gallery_has_the_segments_beside_the_map_also_where_another_row_has_no_answer() -> None:
+    case = dataclasses.replace(subject().case, image=IMAGE)
+    rows = [
+        Row(case=case, caption="x", answers=[answer])
+        for answer in (clear_explanation(), "no segments")
+    ]
+    assert gallery(rows, ["clear-image"]).width == 3 * CELL_PX + 4 * GAP_PX
+
+
 def test_the_page_has_the_numbers_of_the_explanation() -> None:
-    text = page(explanation(lattice=lattice()))
+    text = page(clear_explanation(lattice=clear_lattice()))
     for told in (
         *("<td>2, 3</td>", ">0.400<", ">0.440<", ">0.040<", "+4.00", "-2.00", "12.5", "99.5%"),
         *("1 / (1 + exp(-(-1.2 + 4 x1 - 2 x2)))", "{1, 2}", "+0.485", "0.0625"[:5]),
@@ -385,12 +285,12 @@ def test_the_page_has_the_numbers_of_the_explanation() -> None:
 
 
 def test_names_of_contrast_pictures_are_escaped() -> None:
-    text = page(explanation())
+    text = page(clear_explanation())
     assert "n<17>.png" not in text
     assert "n&lt;17&gt;.png" in text
     assert "<b>t&lt;1&gt;</b>" in text
 
 
 def test_a_page_without_the_rows_has_no_scatter_plot() -> None:
-    assert "Regression against model" in page(explanation())
-    assert "Regression against model" not in page(explanation(), keep=())
+    assert "Regression against model" in page(clear_explanation())
+    assert "Regression against model" not in page(clear_explanation(), keep=())
