@@ -11,7 +11,7 @@ from xaiserve.explainers.clear_image.results import ClearExplanation, Counterfac
 from xaiserve.models.frame import Frame
 from xaiserve.report.badges import Badge, Shape, draw_badges
 from xaiserve.report.clear.words import contrast_name, listed
-from xaiserve.report.colours import AGAINST, FOR, HEAT, INFLUENCE, Rgb, coloured
+from xaiserve.report.colours import AGAINST, FOR, HEAT, INFLUENCE, OUTLINES, Rgb, coloured
 from xaiserve.report.drawing import Picture, to_picture
 from xaiserve.report.painting import (
     Mask,
@@ -22,6 +22,7 @@ from xaiserve.report.painting import (
     resampling,
     resized,
     to_panel,
+    trace,
 )
 from xaiserve.report.panels import Panel, Scale
 from xaiserve.types import Labels, Region, Saliency
@@ -176,7 +177,7 @@ def _flipped(
     replaced = torch.isin(placed.labels, torch.tensor(one.segments))
     shown = resized(hybrid(placed.picture, placed.contrast, replaced), size)
     values = np.asarray(shown).astype(np.float32)
-    outline(values, enlarged(replaced, size), _WHITE, dashed=True)
+    trace(values, enlarged(replaced, size), OUTLINES[0])
     numbers = listed([str(each) for each in one.segments])
     return Panel(
         title=f"{numbers} replaced",
