@@ -213,7 +213,9 @@ def _number(value: float | None) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.2f}"
+    if value is None:
+        return "-"
+    return f"{value:+.2f}" if value else "0"
 
 
 def _yes(holds: object) -> str:

@@ -32,7 +32,7 @@ def summary(found: ClearExplanation, label: str) -> Iterator[str]:
         yield "A budget was spent: the regression rests on the masks scored until then."
     yield (
         f"The model gives {label} {found.p1:.3f}, and {found.p0:.3f} for the contrast picture "
-        f"({contrast_name(found.contrast_provider, found.contrast_notes)})."
+        f"({found.contrast_provider})."
     )
     yield from _turns(found)
     yield from _enough(deciding_causes(found), found.tau)
