@@ -14,8 +14,9 @@ from xaiserve.gan.team import Alone
 from xaiserve.gan.translator import load_translator
 from xaiserve.pipelines.cluster import Placement
 from xaiserve.pipelines.progress import PROGRESS
-from xaiserve.pipelines.train_gan import FINGERPRINT, Config, run
+from xaiserve.pipelines.train_gan import FINGERPRINT, Config, _finished, run
 from xaiserve.pipelines.train_gan_worker import Task, train_task
+from xaiserve.storage.local import LocalStore
 from xaiserve.testing.gans import LABELS, TINY, write_squares
 
 CPU = torch.device("cpu")
@@ -64,6 +65,22 @@ def test_a_finished_training_is_not_repeated_and_needs_no_cluster(task):
     (Path(task.out) / FINGERPRINT).write_text(claim)
     summary = run(config, Placement())
     assert (summary.steps, summary.ended, summary.labels) == (6, "epochs", LABELS)
+
+
+@pytest.mark.parametrize(
+    ("ended", "max_seconds", "finished"),
+    [
+        ("epochs", None, True),
+        ("seconds", 10.0, True),
+        ("seconds", 20.0, False),
+        ("seconds", None, False),
+    ],
+)
+def test_a_training_stopped_by_time_goes_on_when_given_more(tmp_path, ended, max_seconds, finished):
+    store = LocalStore(tmp_path)
+    assert not _finished(store, max_seconds)
+    store.write("config.json", json.dumps({"training": {"ended": ended, "seconds": 12}}).encode())
+    assert _finished(store, max_seconds) is finished
 
 
 def test_another_configuration_is_refused_by_what_differs(tmp_path):

@@ -150,6 +150,8 @@ def run(
 ) -> Summary:
     """Train to the end; running again after a stop goes on from the last checkpoint.
 
+    So does running again with more time than a training had that was stopped by its limit.
+
     Raises
     ------
     ConflictError
@@ -164,7 +166,7 @@ def run(
     folder_labels(config.images)
     store = open_store(config.out)
     _claim(store, config)
-    if read_if_there(store, CONFIG) is None:
+    if not _finished(store, config.max_seconds):
         with ray_for(placement), _told(store, tell):
             _fit(config, placement)
     return _summary(store)
@@ -185,6 +187,17 @@ def _claim(store: ObjectStore, config: Config) -> None:
             f"{store.uri} holds a training with other {changed}; name another output, or give the "
             "same options to go on with it"
         )
+
+
+def _finished(store: ObjectStore, max_seconds: float | None) -> bool:
+    """Say whether the translator is written, and could not be trained for longer."""
+    found = read_if_there(store, CONFIG)
+    if found is None:
+        return False
+    training = json.loads(found)["training"]
+    if training["ended"] == "epochs":
+        return True
+    return max_seconds is not None and training["seconds"] >= max_seconds
 
 
 def _fit(config: Config, placement: Placement) -> None:
