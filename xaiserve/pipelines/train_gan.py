@@ -273,9 +273,10 @@ def _reason(error: Exception) -> str:
 def _told(store: ObjectStore, tell: Callable[[Progress], None]) -> Iterator[None]:
     """Pass on what the first worker writes into the store, while it does."""
     stopped = threading.Event()
+    before = read_if_there(store, PROGRESS)  # of an earlier run
 
     def watch() -> None:
-        last = b""
+        last = before
         while not stopped.wait(EVERY_S):
             try:
                 now = store.read(PROGRESS)
