@@ -117,7 +117,7 @@ def test_the_others_do_the_work_of_a_worker_that_cannot_be_replaced():
 def test_when_nobody_is_left_the_error_names_method_and_image():
     with pytest.raises(
         ModelUnavailableError,
-        match=r"occlusion on image toy cannot go on .*: no worker is left: nobody is to be hired",
+        match=r"occlusion on image toy, round 1: cannot go on .*: no worker is left: nobody",
     ):
         explained(bright(), Occlusion(), lanes_of([NearWorker(bright, deaths=[1])]))
 
@@ -196,7 +196,7 @@ def test_a_fault_of_a_model_elsewhere_is_told_as_if_it_were_here(make, message):
             assert all(all(each.result(LIMIT_S)) for each in good)
     for lane in lanes:
         lane.close()
-    assert caught.value.__notes__[0].startswith("occlusion on image x, round ")
+    assert str(caught.value).startswith("occlusion on image x, round ")
 
 
 def test_a_worker_says_which_model_it_holds_and_what_batch_is_best():

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import torch
 
-from xaiserve.errors import ModelUnavailableError
+from xaiserve.errors import ClassifierFaultError, ModelUnavailableError
 from xaiserve.perturb._batching import (
     BULK_ROWS_BESIDE_INTERACTIVE,
     Entrance,
@@ -193,7 +193,7 @@ class Desk:
         question = part.question
         with self.change:
             self.questions.discard(question)
-            question.error = question.error or fault_of(self._name, error)
+            question.error = question.error or self._fault(question, error)
             question.bring(part, None)
             self._end([question])
 
@@ -243,17 +243,26 @@ class Desk:
             if not question.over:
                 continue
             if question.error is not None:
-                question.error.add_note(f"{flight.ticket.about}, round {flight.rounds}")
                 self._fail(flight, question.error)
             else:
                 # One that must stop gets no answer, and will not miss it.
                 self._advance(flight, None if question.ended else question.answers)
 
+    def _fault(self, question: Question, error: BaseException) -> ClassifierFaultError:
+        fault = ClassifierFaultError(f"{_whose(question)}: {fault_of(self._name, error)}")
+        fault.__cause__ = error
+        return fault
+
     def _unavailable(self, question: Question, why: str) -> ModelUnavailableError:
-        about = question.flight.ticket.about
-        return ModelUnavailableError(f"{about} cannot go on with model {self._name!r}: {why}")
+        lost = f"{_whose(question)}: cannot go on with model {self._name!r}: {why}"
+        return ModelUnavailableError(lost)
 
     def _bulk_rows(self, rows: int) -> int:
         tickets = [each.ticket for each in (*self._flights, *self.gradients)]
         busy = any(ticket.interactive for ticket in tickets)
         return min(rows, BULK_ROWS_BESIDE_INTERACTIVE) if busy else rows
+
+
+def _whose(question: Question) -> str:
+    """Name the plan that has asked, and which of its questions it was."""
+    return f"{question.flight.ticket.about}, round {question.flight.rounds}"
