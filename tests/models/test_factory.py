@@ -1,15 +1,21 @@
 import json
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from xaiserve.errors import InvalidInputError, ModelUnavailableError, UntrustedModelError
+from xaiserve.errors import (
+    ClassifierFaultError,
+    InvalidInputError,
+    ModelUnavailableError,
+    UntrustedModelError,
+)
 from xaiserve.models.factory import factory_bytes
 from xaiserve.models.loaded import LoadedClassifier
 from xaiserve.models.loading import load_classifier
-from xaiserve.models.torch_classifier import TorchGradients
+from xaiserve.models.torch_classifier import Network, TorchGradients, TorchRunner
 from xaiserve.testing.tiny_models import ChannelMeans, images, write_spec
 from xaiserve.training.network import build
 
@@ -60,6 +66,12 @@ def test_a_factory_is_not_imported_unless_it_is_trusted() -> None:
 def test_what_is_no_factory_is_refused(name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=message):
         load(name, tmp_path)
+
+
+def test_a_callable_that_returns_no_tensor_is_told_as_such() -> None:
+    runner = TorchRunner(network=cast(Network, lambda _: None), device=torch.device("cpu"))
+    with pytest.raises(ClassifierFaultError, match=r"must return a tensor \(n, k\), got NoneType"):
+        runner.outputs(torch.zeros(1, 3, 4, 4))
 
 
 def test_an_absent_module_is_refused(tmp_path: Path) -> None:

@@ -54,17 +54,23 @@ class TorchRunner:
         Raises
         ------
         ClassifierFaultError
-            The network raised.
+            The network raised, or returned no tensor.
         OutOfMemoryError
             Of torch: the batch is too large for the device.
         """
         with torch.inference_mode(), full_precision(self.device), self._computing():
             try:
-                return self.network(inputs.contiguous(memory_format=self.layout)).float()
+                found = self.network(inputs.contiguous(memory_format=self.layout))
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:
                 raise ClassifierFaultError(f"the network raised {_summary(error)}") from error
+            # What a user's callable returns is whatever it is.
+            if not isinstance(found, Tensor):
+                raise ClassifierFaultError(
+                    f"the network must return a tensor (n, k), got {type(found).__name__}"
+                )
+            return found.float()
 
     def _computing(self) -> AbstractContextManager[None]:
         if self.dtype is torch.float32:
