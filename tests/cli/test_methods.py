@@ -24,6 +24,16 @@ def test_every_parameter_is_told_with_default_range_and_source(name: str) -> Non
         assert parameter.source in shown
 
 
+def test_defaults_are_written_as_the_command_line_takes_them() -> None:
+    shown = CliRunner().invoke(main, ["methods", "multirex"]).stdout
+    assert {"default: true", "default: false", "default: none", "default: 0.0"} <= {
+        line.strip() for line in shown.splitlines()
+    }
+    assert not {"default: True", "default: False", "default: (0.0,)"} & {
+        line.strip() for line in shown.splitlines()
+    }
+
+
 def test_json_holds_the_same() -> None:
     found = json.loads(CliRunner().invoke(main, ["methods", "multirex", "--json"]).stdout)
     assert found["parameters"][0] == {

@@ -78,12 +78,18 @@ def _preset(name: str, values: dict[str, Any]) -> str:
 
 
 def _value(value: object) -> str:
+    """Write a value as ``--set`` takes it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 
 def _parameter(given: dict[str, Any]) -> str:
-    default = "none" if given["default"] is None else given["default"]
-    facts = [("default", default), ("range", given["allowed"]), ("source", given["source"])]
+    facts = [
+        ("default", _value(given["default"])),
+        ("range", given["allowed"]),
+        ("source", given["source"]),
+    ]
     about = textwrap.indent(textwrap.fill(given["about"], _WIDTH - 4), "    ")
     return "\n".join(
         [given["name"], about, *(f"    {key + ':':<9}{text}" for key, text in facts if text != "")]
