@@ -112,6 +112,7 @@ def test_what_is_hidden_for_good_shows_the_fill_in_the_picture_too(baseline):
         ),
         ({"baseline_values": ()}, "baseline_values must be one number .* got 0"),
         ({"baseline": "context"}, "baseline context needs a context picture"),
+        ({"chunk": 10**6}, "chunk must be from 1 to [0-9]+, the pixels of the image, got 1000000"),
         ({"scoring": "witness", "weighted": True}, "weighted must be false with scoring witness"),
     ],
 )

@@ -138,6 +138,12 @@ def test_a_pair_that_does_not_exist_ends_after_the_rounds_allowed():
     assert run(search.run([(left, ~left)], Keys.root(0, "pair")), classifier) is None
 
 
+def test_a_picture_that_was_never_cut_has_no_pair():
+    found = explained(sharing_classifier(0.3), min_box_area=SIDE**2 + 1)
+    assert found.flat_map
+    assert found.explanations == ()
+
+
 def test_the_partitions_nearest_to_passing_come_first_and_are_complements():
     rng = np.random.default_rng(0)
     sets = [[(0, 4, 0, i + 1)] for i in range(14)]
@@ -208,6 +214,16 @@ def test_the_family_is_no_larger_than_asked_for():
     for most in (1, 2):
         found = explained(classifier, max_explanations=most)
         assert sum(one.kind != "global" or one.pruned_px > 0 for one in found.explanations) == most
+
+
+def test_the_smallest_of_a_family_that_walks_made_larger_than_asked_for_are_selected():
+    options = {"spotlights": 8, "spotlight_radius": 5, "scale_radii": False, "pool": False}
+    classifier = toys.any_classifier(IMAGE, FAR)
+    every = explained(classifier, pairs=False, exclude=False, **options)
+    some = explained(classifier, pairs=False, exclude=False, max_explanations=2, **options)
+    assert len(every.selected) > 2
+    areas = [[found.explanations[i].area_px for i in found.selected] for found in (every, some)]
+    assert sorted(areas[1]) == sorted(areas[0])[:2]
 
 
 def test_pruning_keeps_a_share_of_the_confidence_where_there_was_one():

@@ -69,6 +69,10 @@ def check_case(options: MultiRexOptions, case: Case) -> None:
     if options.baseline == "context":
         _context(case)
     pixels = case.height * case.width
+    if options.chunk > pixels:
+        raise InvalidInputError(
+            f"chunk must be from 1 to {pixels}, the pixels of the image, got {options.chunk}"
+        )
     if options.curves and options.insertion_step > pixels:
         raise InvalidInputError(
             f"insertion_step must be from 1 to {pixels}, the pixels of the image, "

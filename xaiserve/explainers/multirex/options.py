@@ -69,8 +69,8 @@ class MultiRexOptions:
     split: Literal["uniform", "betabinomial"] = param(
         "uniform", "Distribution of the point at which a box is cut.", source=_TOOL
     )
-    alpha: float = param(1.1, "First shape of the beta-binomial.", low=1e-3, source=_TOOL)
-    beta: float = param(1.1, "Second shape of the beta-binomial.", low=1e-3, source=_TOOL)
+    alpha: float = param(1.1, "First shape of split betabinomial.", low=1e-3, source=_TOOL)
+    beta: float = param(1.1, "Second shape of split betabinomial.", low=1e-3, source=_TOOL)
     scoring: Literal["share", "minimal_share", "witness"] = param(
         "share",
         "How a split rewards its boxes: shared among a passing mutant's boxes; the same for "
@@ -154,7 +154,11 @@ class MultiRexOptions:
         0.2, "Relative growth of that radius.", low=0.01, high=1, source=_TOOL
     )
     spotlights: int = param(
-        1, "Places to look, the global walk included.", low=1, high=1000, source=f"{_OURS}; ReX 10"
+        1,
+        "Places to look, the global walk included; 1 for that walk alone.",
+        low=1,
+        high=1000,
+        source=f"{_OURS}; ReX 10",
     )
     spotlight_radius: float = param(
         25.0, "First radius of a spotlight, in pixels.", low=1, source=_TOOL
@@ -196,16 +200,18 @@ class MultiRexOptions:
         True, "Search what the sets found so far leave, for further ones.", source=_OURS
     )
     exclude_rounds: int = param(
-        6, "Searches of what is left, at most.", low=0, high=1000, source=_OURS
+        6, "Sets looked for beyond two, at most.", low=0, high=1000, source=_OURS
     )
     exclude_iterations: int = param(
         6, "Searches merged into the map of what is left; 0 to go by the first map.", low=0,
         high=1000, source=_OURS,
     )  # fmt: skip
     max_explanations: int | None = param(
-        None, "Stop when a family of this size was found; none for as many as there are.", low=1,
+        None,
+        "Most sets in the family, and when to stop looking for more; none for all there are.",
+        low=1,
         source=_OURS,
-    )  # fmt: skip
+    )
     prune: bool = param(
         True, "Drop blocks of pixels from a set while it keeps the label.", source=_OURS
     )
@@ -245,7 +251,7 @@ class MultiRexOptions:
     insertion_step: int = param(100, "Pixels from point to point of a curve.", low=1, source=_TOOL)
     robustness: int = param(
         0, "Noise pictures on which each set is tried; 0 for none.", low=0, high=10_000,
-        source=f"{_OURS} 64",
+        source=f"{_OURS}; ReX two batches",
     )  # fmt: skip
     allow_non_top1: bool = param(
         False, "Explain a target that the model does not decide for on the whole image.",

@@ -85,6 +85,8 @@ class PairSearch:
 
         Costs two inputs per start, all asked at once, and 16 per round.
         """
+        if not starts:
+            return None
         labels = self._labels()
         pairs = [Pair(_cells(left, labels), _cells(right, labels)) for left, right in starts]
         best = sorted((yield from self._judged(pairs, labels)), key=lambda pair: -pair.height)

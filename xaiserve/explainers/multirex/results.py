@@ -229,7 +229,8 @@ class MultiRexExplanation(Explanation):
     explanations
         The sets found, each verified alone.
     selected
-        Indices of the largest family with pairwise Dice within the bound.
+        Indices of the largest family with pairwise Dice within the bound; of its smallest sets
+        where more than ``max_explanations`` were found.
     exact
         Whether no larger family exists among ``explanations``.
     flat_map

@@ -97,6 +97,8 @@ class Stages:
             shares = zip(sets, extras.robustness, strict=True)
             sets = tuple(replace(one, robustness=share) for one, share in shares)
         selected, exact = select_family([one.mask for one in sets], self._options.overlap)
+        smallest = sorted(selected, key=lambda index: sets[index].area_px)
+        selected = tuple(sorted(smallest[: self._options.max_explanations]))
         return MultiRexExplanation(
             image_id=case.image_id,
             explainer=name,
