@@ -124,6 +124,17 @@ def test_perfect_separation_is_fitted_with_a_ridge():
     assert fitted.regression.centering_gap <= 0.02
 
 
+@pytest.mark.parametrize("p", [0.0, 1.0])
+@pytest.mark.parametrize("options", [{}, {"score": "pseudo-r2"}, {"penalty": 1.0}])
+def test_a_model_that_always_says_just_0_or_1_is_fitted_with_a_ridge(p, options):
+    rows = rows_of(4)
+    rows = Rows(rows.masks, np.full(len(rows.masks), p), rows.weights, rows.sampled)
+    fitted = fit_equation(rows, (), p, HALF, ClearOptions(**options))
+    assert fitted.separated
+    assert abs(fitted.regression.p - p) < 1e-4
+    assert np.isfinite([fitted.regression.score, *fitted.equation.weights.values()]).all()
+
+
 def test_a_linear_fit_passes_through_the_image():
     rows = rows_of(6)
     whole = np.ones((1, 7))

@@ -87,13 +87,21 @@ class Selection:
         The score, the limit, and the mode.
     p1
         The classifier's probability of the image, which a linear equation meets exactly.
-    penalty
-        Ridge on the weights.
+    penalty, intercept_penalty
+        Ridge on the weights, and on the intercept.
     """
 
-    def __init__(self, rows: Rows, options: ClearOptions, p1: float, penalty: float) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        options: ClearOptions,
+        p1: float,
+        penalty: float,
+        intercept_penalty: float = 0.0,
+    ) -> None:
         self.rows = rows
         self.penalty = penalty
+        self._intercept_penalty = intercept_penalty
         self.options = options
         self._parity = options.mode == "parity"
         self.p1 = p1
@@ -142,7 +150,14 @@ class Selection:
         fit = (
             fit_linear(x, rows.p, counted, through=self.p1, penalty=self.penalty)
             if self.options.regression == "multiple"
-            else fit_logistic(x, rows.p, counted, start=start, penalty=self.penalty)
+            else fit_logistic(
+                x,
+                rows.p,
+                counted,
+                start=start,
+                penalty=self.penalty,
+                intercept_penalty=self._intercept_penalty,
+            )
         )
         return None if fit is None else Equation(tuple(terms), fit, self._score(fit, counted))
 
@@ -196,6 +211,8 @@ class Selection:
         """McFadden: 1 less the likelihood over that of the intercept alone."""
         p = self.rows.p
         mean = float(np.average(p, weights=weights))
+        if not 0 < mean < 1:
+            return 0.0
         null = np.full(len(p), np.log(mean) - np.log1p(-mean))
         if self._parity:
             whole = published_likelihood(fit.z, p, weights)

@@ -58,7 +58,9 @@ def fit_equation(
                 "segments predict the probabilities perfectly, and the released code has no answer "
                 "then: use mode strict (perfect_separation)"
             )
-        selection = Selection(rows, options, p1, max(SEPARATED_PENALTY, options.penalty))
+        # The intercept's, too: it is what grows where every probability is 0, or every one is 1.
+        penalty = max(SEPARATED_PENALTY, options.penalty)
+        selection = Selection(rows, options, p1, penalty, SEPARATED_PENALTY)
         equation = selection.run(forced, offered)
         if equation is None:
             raise RuntimeError("a penalised regression cannot fail")

@@ -39,7 +39,13 @@ class Fit:
 
 
 def fit_logistic(
-    x: Design, p: Vector, weights: Vector, *, start: Vector | None = None, penalty: float = 0.0
+    x: Design,
+    p: Vector,
+    weights: Vector,
+    *,
+    start: Vector | None = None,
+    penalty: float = 0.0,
+    intercept_penalty: float = 0.0,
 ) -> Fit | None:
     """Maximise ``sum_i W_i (p_i ln mu_i + (1 - p_i) ln(1 - mu_i))`` by Newton's method.
 
@@ -47,17 +53,17 @@ def fit_logistic(
     ----------
     start
         Where to begin; zero when none. It decides how many steps it takes, not where they end.
-    penalty
-        Ridge: half of it times the squared weights, the intercept's spared, is taken off.
+    penalty, intercept_penalty
+        Ridge: half of it times the squared weights, and the squared intercept, is taken off.
 
     Returns
     -------
     Fit or None
         None when the system is singular, or the coefficients grow without end while every row is
-        met within 1e-8 (perfect separation).
+        met within 1e-8 (perfect separation). Neither can be where all of them have a penalty.
     """
     ridge = np.full(x.shape[1], penalty)
-    ridge[0] = 0.0
+    ridge[0] = intercept_penalty
     if start is not None:
         found, settled = _newton(x, p, weights, ridge, start)
         if settled:
@@ -74,6 +80,7 @@ def _newton(
         return _likelihood(x @ at, p, weights) - 0.5 * float(ridge @ at**2)
 
     z, size = x @ beta, np.inf
+    bounded = bool(ridge.min() > 0)
     for _ in range(ITERATIONS):
         mu = expit(z)
         residual = p - mu
@@ -86,7 +93,8 @@ def _newton(
             return None, False
         size = np.abs(step).max()
         # Met by ever larger coefficients rather than by the right ones.
-        if not size < np.inf or (size > ESCAPING and np.abs(residual).max() <= TOLERANCE):
+        met = not bounded and np.abs(residual).max() <= TOLERANCE
+        if not size < np.inf or (met and size > ESCAPING):
             return None, False
         if size > LONG:
             step = step * _share(value, beta, step)
