@@ -174,13 +174,13 @@ def test_a_folder_without_weights_says_so(folder):
         (json.dumps({"kind": "x", "labels": ["a", "b"], "architecture": {}}), "must be contrast"),
         (
             json.dumps({"kind": "contrast-gan", "labels": ["a", "b"], "architecture": {"no": 1}}),
-            "no architecture",
+            "config.json is damaged: this is no architecture",
         ),
         (
             json.dumps(
                 {"kind": "contrast-gan", "labels": ["a", "b"], "architecture": {"width": 4}}
             ),
-            "does not fit",
+            "config.json: size mismatch for",
         ),
     ],
 )

@@ -40,6 +40,7 @@ MIN_SIDE: Final = 32
 """Of a picture; below, there is nothing to segment."""
 
 _CUDA_ROWS: Final = 8
+_TORCH_SAYS: Final = "Error(s) in loading state_dict for Generator:"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -227,14 +228,18 @@ def _read_config(store: ObjectStore) -> _Config:
         raise InvalidInputError(f"{store.uri}/{CONFIG} is damaged: {error!r}") from error
     if kind != KIND:
         raise InvalidInputError(f"kind in {store.uri}/{CONFIG} must be {KIND}, got {kind!r}")
-    return _Config((str(first), str(second)), Architecture.from_json(sizes))
+    try:
+        return _Config((str(first), str(second)), Architecture.from_json(sizes))
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{store.uri}/{CONFIG} is damaged: {error}") from error
 
 
 def _filled(generator: Generator, weights: bytes, where: str) -> Generator:
     try:
         generator.load_state_dict(load(weights))
     except (RuntimeError, SafetensorError) as error:
-        first = str(error).strip().partition("\n")[0]
+        # torch's first line says only that there are errors.
+        first = str(error).removeprefix(_TORCH_SAYS).strip().partition("\n")[0]
         raise InvalidInputError(
             f"{where}/{WEIGHTS} does not fit the network of {CONFIG}: {first}"
         ) from error
