@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from xaiserve.gan.options import PRESETS
 from xaiserve.gan.session import Habits
 from xaiserve.gan.team import Alone
 from xaiserve.gan.translator import load_translator
+from xaiserve.pipelines import train_gan
 from xaiserve.pipelines.cluster import Placement
 from xaiserve.pipelines.progress import PROGRESS
 from xaiserve.pipelines.train_gan import FINGERPRINT, Config, _finished, run
@@ -91,6 +93,20 @@ def test_another_configuration_is_refused_by_what_differs(tmp_path):
     (tmp_path / "out" / FINGERPRINT).write_text(claim)
     with pytest.raises(ConflictError, match="training with other seed;"):
         run(dataclasses.replace(config, seed=1), Placement())
+
+
+def test_a_training_that_could_not_begin_leaves_the_place_to_the_mended_command(
+    tmp_path, monkeypatch
+):
+    def refuse(_config, _placement):
+        raise InvalidInputError("images of class 'ill' must be at least 2 readable pictures")
+
+    monkeypatch.setattr(train_gan, "_fit", refuse)
+    monkeypatch.setattr(train_gan, "ray_for", lambda _placement: nullcontext())
+    for wrong in ("wrong/ill", "mended/ill"):
+        with pytest.raises(InvalidInputError, match="at least 2"):
+            run(Config(images=("well", wrong), out=str(tmp_path)), Placement())
+    assert not (tmp_path / FINGERPRINT).exists()
 
 
 def test_limits_of_time_do_not_decide_the_weights():

@@ -20,6 +20,7 @@ from xaiserve.errors import (
     ArtifactNotFoundError,
     ConflictError,
     InvalidInputError,
+    NotFoundError,
     TrainingFailedError,
     XaiServeError,
 )
@@ -165,15 +166,21 @@ def run(
     """
     folder_labels(config.images)
     store = open_store(config.out)
-    _claim(store, config)
+    mine = _claim(store, config)
     if not _finished(store, config.max_seconds):
-        with ray_for(placement), _told(store, tell):
-            _fit(config, placement)
+        try:
+            with ray_for(placement), _told(store, tell):
+                _fit(config, placement)
+        except (InvalidInputError, NotFoundError):
+            # Nothing was trained: a command with the mistake mended may have the place.
+            if mine:
+                store.remove(FINGERPRINT)
+            raise
     return _summary(store)
 
 
-def _claim(store: ObjectStore, config: Config) -> None:
-    """Write down what is trained here, or check that it is the same."""
+def _claim(store: ObjectStore, config: Config) -> bool:
+    """Write down what is trained here, or check that it is the same; say whether it is new."""
     wanted = json.dumps(config.deciding(), sort_keys=True, indent=1).encode()
     found = read_if_there(store, FINGERPRINT)
     if found is None:
@@ -187,6 +194,7 @@ def _claim(store: ObjectStore, config: Config) -> None:
             f"{store.uri} holds a training with other {changed}; name another output, or give the "
             "same options to go on with it"
         )
+    return found is None
 
 
 def _finished(store: ObjectStore, max_seconds: float | None) -> bool:
