@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Final
 
 import torch
@@ -40,6 +41,7 @@ MIN_SIDE: Final = 32
 """Of a picture; below, there is nothing to segment."""
 
 _CUDA_ROWS: Final = 8
+_SHOWN: Final = 200
 _TORCH_SAYS: Final = "Error(s) in loading state_dict for Generator:"
 
 
@@ -241,7 +243,7 @@ def _filled(generator: Generator, weights: bytes, where: str) -> Generator:
         # torch's first line says only that there are errors.
         first = str(error).removeprefix(_TORCH_SAYS).strip().partition("\n")[0]
         raise InvalidInputError(
-            f"{where}/{WEIGHTS} does not fit the network of {CONFIG}: {first}"
+            f"{where}/{WEIGHTS} does not fit the network of {CONFIG}: {shorten(first, _SHOWN)}"
         ) from error
     return generator
 
