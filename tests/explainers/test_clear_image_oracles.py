@@ -20,7 +20,8 @@ from xaiserve.testing.contracts import explain, same
 
 CLEAR = ClearImage(segmenter="gan_diff", max_predictors=6)
 FEW = 12
-MANY = 300
+MANY = 60
+"""The benchmark ``clear-oracle`` has the whole 300."""
 
 
 @cache
@@ -74,7 +75,7 @@ def test_gentler_conjunctions_are_pointed_at(slope):
     assert max(each.fidelity_max for each in found) <= 0.2
 
 
-@pytest.mark.parametrize("count", [FEW, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_a_sum_is_met_exactly(count):
     found = explained(ADDITIVE, 6.0, count)
     assert mean(pointing(found, count)) >= 0.99
@@ -83,7 +84,7 @@ def test_a_sum_is_met_exactly(count):
     assert max(errors) <= 0.001
 
 
-@pytest.mark.parametrize("count", [FEW, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_each_shape_is_a_sufficient_cause_of_a_disjunction(count):
     found = explained(OR, 12.0, count)
     assert mean(pointing(found, count)) >= 0.99
