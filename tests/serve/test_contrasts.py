@@ -17,7 +17,7 @@ from xaiserve.errors import (
 )
 from xaiserve.serve.classifier import ClassifierServer
 from xaiserve.serve.config import make_config
-from xaiserve.serve.ingress import Service
+from xaiserve.serve.service import Service
 from xaiserve.storage.pictures import decode, encode_png
 from xaiserve.testing.toys import brightness_classifier, toy_image
 from xaiserve.testing.translators import ShadeTranslator

@@ -15,7 +15,7 @@ from xaiserve.cli import main
 from xaiserve.explainers.multirex import MultiRexExplanation
 from xaiserve.models.loading import load_classifier
 from xaiserve.serve.classifier import ClassifierServer
-from xaiserve.serve.ingress import Service
+from xaiserve.serve.service import Service
 from xaiserve.storage.pictures import encode_png
 from xaiserve.storage.rle import rle_to_mask
 from xaiserve.testing.jobs import write_images, write_model

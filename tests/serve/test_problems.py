@@ -14,10 +14,10 @@ from xaiserve.errors import (
     NoExplanationError,
     XaiServeError,
 )
-from xaiserve.serve.ingress import Service
 from xaiserve.serve.problems import ProblemError, problem_of
 from xaiserve.serve.requests import ExplainRequest, PredictRequest
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
+from xaiserve.serve.service import Service
 
 
 class Failing:

@@ -4,7 +4,7 @@ import pytest
 
 from xaiserve.errors import CapacityError, ModelUnavailableError
 from xaiserve.serve.admission import Places
-from xaiserve.serve.ingress import within
+from xaiserve.serve.service import within
 
 
 def places(*, running: int = 1, waiting: int = 1) -> Places:

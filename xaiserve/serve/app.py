@@ -27,10 +27,11 @@ from xaiserve.serve.config import (
     TranslatorSettings,
     Uploads,
 )
-from xaiserve.serve.ingress import GRACE_S, Service, build_ingress
+from xaiserve.serve.ingress import build_ingress
 from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Problem, ProblemError, problem_of
 from xaiserve.serve.requests import ExplainRequest, PredictRequest
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
+from xaiserve.serve.service import GRACE_S, Service
 from xaiserve.serve.translator import (
     RemoteTranslator,
     Translated,

@@ -26,6 +26,7 @@ from xaiserve.errors import (
     XaiServeError,
 )
 from xaiserve.serve.config import sentence
+from xaiserve.serve.schemas import ProblemBody
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +59,19 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
 }
 """The nearest ancestor of an error's class counts. `NoExplanationError` is not here: it is an
 answer, 200 with outcome ``none``."""
+
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {  # Any: FastAPI's own type
+    status: {"model": ProblemBody, "description": meaning}
+    for status, meaning in {
+        404: "No model or method of that name",
+        413: "Body, side or pixels over a limit",
+        415: "Not a picture that is read",
+        422: "An option, the target or the picture is wrong",
+        429: "Full (with Retry-After), or the budget was spent before anything was found",
+        503: "The model is not available (with Retry-After)",
+    }.items()
+}
+"""What routes may answer besides their own bodies, for the OpenAPI document."""
 
 FAULT: Final = Kind(500, "internal", "Something failed on our side")
 MODEL_FAULT: Final = Kind(500, "model-fault", "The model failed on this picture")

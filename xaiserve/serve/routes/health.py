@@ -1,0 +1,35 @@
+"""``/healthz`` and ``/readyz``."""
+
+import asyncio
+
+from fastapi import APIRouter
+
+from xaiserve.errors import ModelUnavailableError
+from xaiserve.serve.problems import PROBLEMS
+from xaiserve.serve.schemas import HealthBody, ReadyBody
+from xaiserve.serve.service import Service
+
+
+def health(service: Service) -> APIRouter:
+    """Route what load balancers ask."""
+    router = APIRouter()
+
+    @router.get("/healthz")
+    async def healthz() -> HealthBody:
+        """Say that the service runs."""
+        return HealthBody()
+
+    @router.get("/readyz", responses={503: PROBLEMS[503]})
+    async def readyz() -> ReadyBody:
+        """Say that every model answers, or which does not."""
+        cards = await asyncio.gather(*map(service.card, service.models), return_exceptions=True)
+        absent = [
+            name
+            for name, card in zip(service.models, cards, strict=True)
+            if isinstance(card, BaseException)
+        ]
+        if absent:
+            raise ModelUnavailableError(f"not ready: {', '.join(absent)}")
+        return ReadyBody(models=list(service.models))
+
+    return router
