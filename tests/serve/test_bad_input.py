@@ -19,7 +19,7 @@ def refused(answer: httpx.Response, status: int, *words: str) -> None:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body = answer.json()
-    assert set(body) <= {"type", "title", "status", "detail", "instance"}
+    assert set(body) <= {"type", "title", "status", "detail", "instance", "request_id"}
     assert body["status"] == status
     for word in words:
         assert word in body["detail"]

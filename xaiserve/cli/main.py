@@ -41,6 +41,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "gallery": Entry("xaiserve.cli.gallery:command", "Draw every method on the same images."),
     "report": Entry("xaiserve.cli.report:command", "Write the HTML report of a finished job."),
     "serve": Entry("xaiserve.cli.serve:command", "Serve models and methods over HTTP."),
+    "keys": Entry("xaiserve.cli.keys:command", "Make, list and revoke API keys of a service."),
     "submit": Entry("xaiserve.cli.submit:command", "Run a data set job on a cluster or here."),
     "train": Entry("xaiserve.cli.train:command", "Train a model on labelled pictures."),
     "make-data": Entry("xaiserve.cli.make_data:command", "Generate pictures with a known answer."),

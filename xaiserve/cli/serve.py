@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--port", type=int, help="TCP port [8000].")
 @click.option("--host", help="Address to listen on; 0.0.0.0 is every network [127.0.0.1].")
+@click.option("--keys", metavar="FILE", help="API keys that are asked for; see 'xaiserve keys'.")
 @click.option("--device", help="Where the models of --model score [cpu].")
 @click.option("--format", "file_format", help="onnx, safetensors or pt2, if there are several.")
 @click.option("--trust-code", is_flag=True, help="Allow models whose loading runs code.")
@@ -82,6 +83,7 @@ def _config(
     *,
     port: int | None,
     host: str | None,
+    keys: str | None,
     file: Path | None,
     translators: Sequence[str] = (),
     contrasts: Sequence[str] = (),
@@ -96,6 +98,8 @@ def _config(
     _add(given["models"], "contrast", contrasts)
     if not given["models"]:
         raise InvalidInputError("serve needs at least one --model NAME=SOURCE, or a --config")
+    if keys is not None:
+        given["access"] = {**given.get("access", {}), "keys": keys}
     return make_config(given | {k: v for k, v in (("port", port), ("host", host)) if v is not None})
 
 
@@ -143,9 +147,16 @@ def _settings(
 
 def _tell(url: str, config: "ServiceConfig") -> None:
     name = next(iter(config.models))
+    if config.is_open:
+        click.echo(
+            f"warning: whoever reaches port {config.port} of this machine can use the service; "
+            "--keys FILE asks for API keys, 'xaiserve keys create' makes them",
+            err=True,
+        )
+    key = "" if config.access.keys is None else '-H "Authorization: Bearer $KEY" '
     click.echo(f"serving {', '.join(config.models)} at {url} (interface: {url}/docs)", err=True)
     click.echo(
-        f'curl -F image=@photo.jpg "{url}/v1/explain?model={name}&method=multirex"', err=True
+        f'curl {key}-F image=@photo.jpg "{url}/v1/explain?model={name}&method=multirex"', err=True
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
@@ -18,9 +19,9 @@ from xaiserve.gan.translator import load_translator
 from xaiserve.models.loading import load_classifier
 from xaiserve.models.spec import ModelSpec
 from xaiserve.report.overlays import overlay_png
+from xaiserve.serve.access import Guard
 from xaiserve.serve.classifier import ClassifierServer
 from xaiserve.serve.config import (
-    Budget,
     ModelSettings,
     Queue,
     ServiceConfig,
@@ -224,17 +225,19 @@ class RemoteClassifier:
 class Ingress:
     """The routes in a replica, with a handle per model."""
 
-    def __init__(
-        self, models: Mapping[str, DeploymentHandle[Any]], uploads: Uploads, budget: Budget
-    ) -> None:
+    def __init__(self, models: Mapping[str, DeploymentHandle[Any]], config: ServiceConfig) -> None:
         self._service = Service(
             models={name: RemoteClassifier(name, handle) for name, handle in models.items()},
-            uploads=uploads,
-            budget=budget,
+            uploads=config.uploads,
+            budget=config.budget,
         )
+        self._access = config.access
+        self._share = 1 / config.ingress_replicas
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_ingress(self._service)
+        keys = self._access.keys
+        guard = None if keys is None else Guard(Path(keys), share=self._share)
+        return build_ingress(self._service, guard=guard, origins=self._access.origins)
 
 
 def build_app(config: ServiceConfig) -> Application:
@@ -252,7 +255,7 @@ def build_app(config: ServiceConfig) -> Application:
         max_constructor_retry_count=STARTS,
         ray_actor_options={"num_cpus": 0},
     )
-    return deploy(serve.ingress()(Ingress)).bind(models, config.uploads, config.budget)
+    return deploy(serve.ingress()(Ingress)).bind(models, config)
 
 
 def _classifier(

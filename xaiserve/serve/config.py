@@ -6,8 +6,6 @@ from typing import Annotated, Any, Final
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
@@ -19,19 +17,18 @@ from xaiserve.contrasts.opening import ContrastSettings, settings_of
 from xaiserve.errors import InvalidInputError
 from xaiserve.models.precision import Precision
 from xaiserve.models.sources import Format
+from xaiserve.serve.settings import Access, Settings, Sources
 from xaiserve.storage.pictures import PictureLimits
 
 MULTIPART_BYTES: Final = 64 << 10
 """What a form may hold besides the picture: boundaries and part headers."""
 
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TranslatorSettings(_Settings):
+class TranslatorSettings(Settings):
     """A model's translator, which makes its contrast pictures in replicas of its own."""
 
     source: Annotated[str, Field(min_length=1)]
@@ -51,7 +48,7 @@ class TranslatorSettings(_Settings):
     """How long the classifier waits for it."""
 
 
-class ModelSettings(_Settings):
+class ModelSettings(Settings):
     """Where one model comes from and what each of its replicas gets."""
 
     source: Annotated[str, Field(min_length=1)]
@@ -64,7 +61,7 @@ class ModelSettings(_Settings):
 
     trust_code: bool = False
     batch_rows: Annotated[int, Field(ge=1)] | None = None
-    overrides: dict[str, Any] = {}  # Any: JSON
+    overrides: dict[str, Any] = Field(default={})  # Any: JSON
     """Keys of ``xaiserve.json`` that complete or replace what the model's files state."""
 
     threads: Annotated[int, Field(ge=1)] | None = None
@@ -80,7 +77,7 @@ class ModelSettings(_Settings):
     contrast: str | None = None
     """What makes them instead; see `contrasts.opening.ContrastSettings`."""
 
-    contrast_options: dict[str, str] = {}
+    contrast_options: dict[str, str] = Field(default={})
 
     @field_validator("translator", mode="before")
     @classmethod
@@ -115,7 +112,7 @@ class ModelSettings(_Settings):
         return self.threads or max(1, int(self.cpus))
 
 
-class Uploads(_Settings):
+class Uploads(Settings):
     """What is refused before it is decoded; the body's size, while it is still arriving."""
 
     max_bytes: Annotated[int, Field(ge=1)] = 32 << 20
@@ -129,7 +126,7 @@ class Uploads(_Settings):
         )
 
 
-class Budget(_Settings):
+class Budget(Settings):
     """What one explanation may spend: what it gets unasked, and the most it may ask for."""
 
     seconds: Annotated[float, Field(gt=0)] = 30
@@ -146,7 +143,7 @@ class Budget(_Settings):
         return self
 
 
-class Queue(_Settings):
+class Queue(Settings):
     """How many explanations one replica works on at a time, and how many may wait for it."""
 
     running: Annotated[int, Field(ge=1)] = 8
@@ -157,13 +154,15 @@ class Queue(_Settings):
     retry_after_s: Annotated[float, Field(gt=0)] = 5
 
 
-class ServiceConfig(_Settings):
+class ServiceConfig(Settings):
     """A whole service."""
 
     models: Annotated[dict[ModelName, ModelSettings], Field(min_length=1)]
     uploads: Uploads = Uploads()
     budget: Budget = Budget()
     queue: Queue = Queue()
+    access: Access = Access()
+    sources: Sources = Sources()
     ingress_replicas: Annotated[int, Field(ge=1)] = 1
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
@@ -178,6 +177,11 @@ class ServiceConfig(_Settings):
             name: {"source": given} if isinstance(given, str) else given
             for name, given in models.items()
         }
+
+    @property
+    def is_open(self) -> bool:
+        """Whether others than this machine's users may reach it, without a key."""
+        return self.access.keys is None and self.host not in LOOPBACK
 
     @property
     def cpus(self) -> float:

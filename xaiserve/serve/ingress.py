@@ -1,27 +1,46 @@
 """The HTTP application, in plain FastAPI: what is behind the routes is injected."""
 
-from fastapi import FastAPI
+from collections.abc import Sequence
+
+from fastapi import FastAPI, Security
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse
+from fastapi.security import HTTPBearer
 
 import xaiserve
 from xaiserve.serve import problems
+from xaiserve.serve.access import Guard, Guarded
 from xaiserve.serve.documentation import page
+from xaiserve.serve.request_ids import RequestIds
 from xaiserve.serve.routes.health import health
 from xaiserve.serve.routes.lists import lists
 from xaiserve.serve.routes.questions import questions
 from xaiserve.serve.service import Service
 
 
-def build_ingress(service: Service) -> FastAPI:
-    """Build the HTTP application."""
+def build_ingress(
+    service: Service, *, guard: Guard | None = None, origins: Sequence[str] = ()
+) -> FastAPI:
+    """Build the HTTP application.
+
+    Parameters
+    ----------
+    guard
+        Asks for API keys; everybody is let in when none.
+    origins
+        Web pages whose scripts may ask.
+    """
     app = FastAPI(
         title="xaiserve",
         version=xaiserve.__version__,
         summary="Explains image classifiers.",
         docs_url=None,
         redoc_url=None,
+        # Says so in the document; what refuses is the guard.
+        dependencies=[] if guard is None else [Security(HTTPBearer(auto_error=False))],
     )
     problems.install(app)
+    _surround(app, guard, origins)
     app.include_router(questions(service), prefix="/v1")
     app.include_router(lists(service), prefix="/v1")
     app.include_router(health(service))
@@ -31,3 +50,18 @@ def build_ingress(service: Service) -> FastAPI:
         return HTMLResponse(page(app.openapi()))
 
     return app
+
+
+def _surround(app: FastAPI, guard: Guard | None, origins: Sequence[str]) -> None:
+    """Put what every request passes around the routes, the innermost first."""
+    if guard is not None:
+        app.add_middleware(Guarded, guard=guard)
+    if origins:  # outside of the guard: a browser asks without the key whether it may send it
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
+    app.add_middleware(RequestIds)

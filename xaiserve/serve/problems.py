@@ -26,6 +26,7 @@ from xaiserve.errors import (
     XaiServeError,
 )
 from xaiserve.serve.config import sentence
+from xaiserve.serve.request_ids import request_id
 from xaiserve.serve.schemas import ProblemBody
 
 _log = logging.getLogger(__name__)
@@ -63,11 +64,13 @@ answer, 200 with outcome ``none``."""
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {  # Any: FastAPI's own type
     status: {"model": ProblemBody, "description": meaning}
     for status, meaning in {
+        401: "No valid API key, where the service asks for one",
+        403: "The API key does not allow this",
         404: "No model or method of that name",
         413: "Body, side or pixels over a limit",
         415: "Not a picture that is read",
         422: "An option, the target or the picture is wrong",
-        429: "Full (with Retry-After), or the budget was spent before anything was found",
+        429: "Full or over the key's limits (with Retry-After), or the budget was spent in vain",
         503: "The model is not available (with Retry-After)",
     }.items()
 }
@@ -88,14 +91,15 @@ class Problem:
 
     @property
     def body(self) -> dict[str, Any]:  # Any: JSON
-        """The members that RFC 9457 names."""
+        """The members that RFC 9457 names, and the id of the request that this task works for."""
         members = {
             "type": TYPE_PREFIX + self.kind.slug,
             "title": self.kind.title,
             "status": self.kind.status,
             "detail": self.detail,
         }
-        return members | ({"instance": self.instance} if self.instance else {})
+        more = {"instance": self.instance, "request_id": request_id()}
+        return members | {name: value for name, value in more.items() if value}
 
     @property
     def response(self) -> JSONResponse:
@@ -127,7 +131,7 @@ def problem_of(error: Exception) -> Problem:
 
 def _fault(error: Exception) -> Problem:
     reference = uuid.uuid4().urn
-    _log.error("failure %s", reference, exc_info=error)
+    _log.error("failure %s of request %s", reference, request_id(), exc_info=error)
     kind = MODEL_FAULT if isinstance(error, ClassifierFaultError) else FAULT
     return Problem(
         kind=kind, detail=f"the log holds the cause under {reference}", instance=reference

@@ -16,6 +16,7 @@ from xaiserve.errors import ConflictError, InvalidInputError, ModelUnavailableEr
 from xaiserve.serve.app import build_app
 from xaiserve.serve.checking import check_models
 from xaiserve.serve.config import ModelSettings, ServiceConfig, prepare_environment
+from xaiserve.serve.keys import read_keys
 
 LOCAL: Final = "local"
 APPLICATION: Final = "xaiserve"
@@ -62,13 +63,16 @@ def start_service(
     Raises
     ------
     InvalidInputError, NotFoundError
-        The port is taken, a model cannot be loaded, or no cluster answers.
+        The port is taken, the key file cannot be read, a model cannot be loaded, or no cluster
+        answers.
     ConflictError
         Something is served on that cluster already.
     ModelUnavailableError
         A replica could not start.
     """
     config = _with_absolute_paths(config)
+    if config.access.keys is not None:
+        read_keys(Path(config.access.keys))
     if address == LOCAL:
         check_port(config.host, config.port)
         check_models(config.models)
@@ -141,7 +145,9 @@ def check_port(host: str, port: int) -> None:
 
 def _with_absolute_paths(config: ServiceConfig) -> ServiceConfig:
     models = {name: _absolute_model(model) for name, model in config.models.items()}
-    return config.model_copy(update={"models": models})
+    keys = config.access.keys and _absolute(config.access.keys)
+    access = config.access.model_copy(update={"keys": keys})
+    return config.model_copy(update={"models": models, "access": access})
 
 
 def _absolute_model(model: ModelSettings) -> ModelSettings:

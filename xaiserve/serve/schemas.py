@@ -206,3 +206,4 @@ class ProblemBody(BaseModel):
     status: int
     detail: str
     instance: str | None = None
+    request_id: str | None = Field(default=None, description="The request's ``X-Request-ID``.")

@@ -1,0 +1,61 @@
+"""How a service is run: who may use it, what it fetches; parts of `config.ServiceConfig`."""
+
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Place = Annotated[str, Field(min_length=1)]
+
+ANY_ORIGIN: Final = "*"
+
+
+class Settings(BaseModel):
+    """Base of all settings: closed, so that a misspelt one is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Access(Settings):
+    """Who may use the service."""
+
+    keys: Place | None = None
+    """File of ``xaiserve keys``; whoever reaches the port may use the service when none."""
+
+    origins: tuple[str, ...] = ()
+    """Web pages whose scripts may ask (CORS), such as ``https://viewer.example.org``."""
+
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            whole = f"{parts.scheme}://{parts.netloc}"
+            if origin != ANY_ORIGIN and (not parts.netloc or origin != whole):
+                raise ValueError(f"must be scheme://host[:port] or *, got {origin!r}")
+        return origins
+
+
+class Sources(Settings):
+    """Where pictures may lie that a request names instead of sending them: nowhere, unless told."""
+
+    allowed: tuple[str, ...] = ()
+    """Beginnings of addresses: ``s3://bucket[/prefix]``, ``https://host[:port][/prefix]``."""
+
+    private_hosts: tuple[str, ...] = ()
+    """Hosts of ``allowed`` that may have a private address, such as an archive inside."""
+
+    timeout_s: Annotated[float, Field(gt=0)] = 20
+    """For one picture, from name look-up to last byte."""
+
+    @field_validator("allowed")
+    @classmethod
+    def _are_addresses(cls, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        for place in allowed:
+            parts = urlsplit(place)
+            plain = not (parts.query or parts.fragment or "@" in parts.netloc)
+            if parts.scheme not in {"s3", "https"} or not parts.hostname or not plain:
+                raise ValueError(
+                    f"must be s3://bucket[/prefix] or https://host[/prefix], got {place!r}"
+                )
+        return allowed
