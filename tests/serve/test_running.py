@@ -141,9 +141,9 @@ class Impatient:
         self._port = service.config.port
         self._socket = socket.create_connection(("127.0.0.1", self._port))
 
-    def ask(self) -> None:
+    def ask(self, **options: str) -> None:
         body = picture()
-        query = "&".join(f"{key}={value}" for key, value in LONG.items())
+        query = "&".join(f"{key}={value}" for key, value in {**LONG, **options}.items())
         head = (
             f"POST /v1/explain?model=large&{query} HTTP/1.1\r\n"
             f"Host: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -171,9 +171,12 @@ def test_masks_and_map_equal_those_in_process_bit_for_bit(client: httpx.Client, 
 
 
 @pytest.mark.ray
-def test_a_client_that_hangs_up_stops_its_plan(service: RunningService, client: httpx.Client):
+@pytest.mark.parametrize("stream", ["false", "true"])
+def test_a_client_that_hangs_up_stops_its_plan(
+    service: RunningService, client: httpx.Client, stream: str
+):
     impatient = Impatient(service)
-    impatient.ask()
+    impatient.ask(stream=stream)
     until_in_flight(client, 1)
 
     impatient.hang_up()

@@ -52,6 +52,16 @@ def explanation_document(
     return found
 
 
+def announced_document(part: object, subject: Subject) -> Document:
+    """Describe a part of a result that a method tells while it goes on, see `plan.Found`.
+
+    ``explanation`` is a set of pixels; a part that is none is told in ``details``.
+    """
+    if isinstance(part, ShownSet):
+        return {"explanation": _announced(part, subject)}
+    return {"details": _details(part, subject, (), whole=False)}
+
+
 def without_bulk(document: Document, keep: Collection[str] = ()) -> Document:
     """Leave out what `explanation_document` tells only of whole maps: each such value is null.
 
@@ -159,6 +169,10 @@ def _frame(subject: Subject) -> Document:
 
 
 def _set(one: ShownSet, subject: Subject, *, selected: bool) -> Document:
+    return _announced(one, subject) | {"selected": selected}
+
+
+def _announced(one: ShownSet, subject: Subject) -> Document:
     mask = subject.mask(one.mask)
     area = int(mask.sum())
     found: Document = {
@@ -167,9 +181,8 @@ def _set(one: ShownSet, subject: Subject, *, selected: bool) -> Document:
         "area_fraction": area / mask.numel(),
         "confidence": _number(one.confidence),
         "kind": one.kind,
-        "selected": selected,
     }
-    found["details"] = _details(one, subject, found, whole=False)
+    found["details"] = _details(one, subject, {*found, "selected"}, whole=False)
     return found
 
 

@@ -1,7 +1,8 @@
 """The service on Ray Serve: the only file that decorates and binds."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,11 +29,13 @@ from xaiserve.serve.config import (
     TranslatorSettings,
     Uploads,
 )
+from xaiserve.serve.handles import RemoteClassifier
 from xaiserve.serve.ingress import build_ingress
-from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Problem, ProblemError, problem_of
+from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Problem, problem_of
 from xaiserve.serve.requests import ExplainRequest, PredictRequest
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
 from xaiserve.serve.service import GRACE_S, Service
+from xaiserve.serve.telling import Told
 from xaiserve.serve.translator import (
     RemoteTranslator,
     Translated,
@@ -102,6 +105,15 @@ class ClassifierReplica:
     async def explain(self, request: ExplainRequest) -> ExplainBody | Problem:
         self._loop = asyncio.get_running_loop()
         return await _as_value(self._server.explain(request))
+
+    async def stream(self, request: ExplainRequest) -> AsyncGenerator[Told | Problem, None]:
+        self._loop = asyncio.get_running_loop()
+        async with aclosing(self._server.stream(request)) as told:
+            try:
+                async for each in told:
+                    yield each
+            except XaiServeError as error:
+                yield problem_of(error)
 
     def _open_contrasts(self, spec: ModelSpec, ask: Ask) -> ContrastProvider:
         """Open the model's own contrast pictures; called on a thread, at the first request."""
@@ -190,36 +202,6 @@ async def _as_value(answer: Awaitable[T]) -> T | Problem:
         return await answer
     except XaiServeError as error:
         return problem_of(error)
-
-
-class RemoteClassifier:
-    """A deployment's replicas behind `ClassifierPort`."""
-
-    def __init__(self, name: str, handle: DeploymentHandle[Any]) -> None:
-        self._name = name
-        self._handle = handle
-
-    async def card(self) -> ModelBody:
-        return await self._ask(self._handle.card.remote())
-
-    async def predict(self, request: PredictRequest) -> PredictBody:
-        return await self._ask(self._handle.predict.remote(request))
-
-    async def explain(self, request: ExplainRequest) -> ExplainBody:
-        return await self._ask(self._handle.explain.remote(request))
-
-    async def _ask(self, response: Awaitable[T | Problem]) -> T:
-        try:
-            answer = await response
-        except BackPressureError as error:
-            raise CapacityError(
-                f"the queue of model {self._name!r} is full", retry_after_s=UNAVAILABLE_RETRY_S
-            ) from error
-        except (DeploymentUnavailableError, RayActorError) as error:
-            raise ModelUnavailableError(f"no replica of model {self._name!r} answers") from error
-        if isinstance(answer, Problem):
-            raise ProblemError(answer)
-        return answer
 
 
 class Ingress:

@@ -3,7 +3,9 @@
 import asyncio
 import dataclasses
 import time
+from collections.abc import AsyncGenerator
 from concurrent.futures import CancelledError
+from contextlib import aclosing
 from typing import TypeVar
 
 from xaiserve.api import load_case, scores_plan, start
@@ -19,7 +21,7 @@ from xaiserve.explainers.base import Explanation, GradientExplainer, needs_of
 from xaiserve.models.classifier import Classifier
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
-from xaiserve.perturb.plan import QueryPlan
+from xaiserve.perturb.plan import Event, QueryPlan
 from xaiserve.perturb.ticket import Cost, Limits, Ticket
 from xaiserve.report.document import scores_document
 from xaiserve.report.subject import Subject
@@ -29,6 +31,7 @@ from xaiserve.serve.config import Queue
 from xaiserve.serve.contrasting import Contrasts, OpenOwn
 from xaiserve.serve.requests import ExplainRequest, PredictRequest, Upload
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody, ScoreBody
+from xaiserve.serve.telling import Telling, Told
 from xaiserve.storage.pictures import PictureLimits
 from xaiserve.types import Scores
 
@@ -158,6 +161,23 @@ class ClassifierServer:
         CapacityError
             No place came free within the budget.
         """
+        return await self._explain(request)
+
+    async def stream(self, request: ExplainRequest) -> AsyncGenerator[Told, None]:
+        """Explain one picture and tell of it meanwhile; raises what `explain` raises."""
+        telling = Telling()
+        answer = asyncio.ensure_future(self._explain(request, telling))
+        try:
+            async with aclosing(telling.until(answer)) as told:
+                async for each in told:
+                    yield each
+            yield await answer
+        finally:
+            answer.cancel()
+
+    async def _explain(
+        self, request: ExplainRequest, telling: Telling | None = None
+    ) -> ExplainBody:
         seconds = request.limits.max_seconds
         async with self._explanations.place(patience_s=seconds) as waited_s:
             started = time.monotonic() - waited_s
@@ -176,8 +196,10 @@ class ClassifierServer:
             except NoExplanationError as error:
                 return self._answer(request, case, scores, waited_s).none(str(error), Cost())
             spent_s = time.monotonic() - started
-            ticket = self._start(request, case, spent_s)
             answer = self._answer(request, case, scores, waited_s)
+            ticket = self._start(request, case, spent_s, telling)
+            if telling is not None:
+                telling.begin(ticket, answer.subject)
             try:
                 explanation = await finished(ticket)
             except NoExplanationError as error:
@@ -237,7 +259,9 @@ class ClassifierServer:
             value_range=upload.value_range,
         )
 
-    def _start(self, request: ExplainRequest, case: Case, spent_s: float) -> Ticket[Explanation]:
+    def _start(
+        self, request: ExplainRequest, case: Case, spent_s: float, telling: Telling | None
+    ) -> Ticket[Explanation]:
         limits = request.limits
         if limits.max_seconds is not None:
             left = max(limits.max_seconds - spent_s, 1e-3)
@@ -249,10 +273,15 @@ class ClassifierServer:
             seed=request.seed,
             limits=limits,
             interactive=True,
+            on_event=_unheard if telling is None else telling.hear,
         )
 
     async def _run(self, plan: QueryPlan[Scores]) -> Scores:
         return await finished(self._engine.submit(plan, interactive=True))
+
+
+def _unheard(_: Event) -> None:
+    pass
 
 
 async def finished(ticket: Ticket[T]) -> T:

@@ -1,5 +1,6 @@
 """What the routes ask of a classifier, free of HTTP and of Ray."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -7,6 +8,7 @@ from xaiserve.explainers.base import Explainer
 from xaiserve.perturb.ticket import Limits
 from xaiserve.report.subject import FrameName
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
+from xaiserve.serve.telling import Told
 
 Offered = Literal["blur", "inpaint"]
 """Contrast pictures that any request may ask for, whatever the model has."""
@@ -80,3 +82,10 @@ class ClassifierPort(Protocol):
     async def predict(self, request: PredictRequest) -> PredictBody: ...
 
     async def explain(self, request: ExplainRequest) -> ExplainBody: ...
+
+    def stream(self, request: ExplainRequest) -> AsyncGenerator[Told, None]:
+        """Explain, and tell of it meanwhile; the last thing told is what `explain` returns.
+
+        Closing it stops the plan within one batch.
+        """
+        ...

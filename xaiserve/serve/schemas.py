@@ -51,7 +51,7 @@ class FrameBody(Body):
     left: int
 
 
-class SetBody(Body):
+class AnnouncedBody(Body):
     """A set of pixels that keeps the label when it alone is shown."""
 
     mask: RleBody
@@ -59,8 +59,13 @@ class SetBody(Body):
     area_fraction: float
     confidence: Number = Field(description="The target's score with only these pixels shown.")
     kind: str
-    selected: bool = Field(description="In the largest family of sets that overlap little.")
     details: dict[str, Any] = Field(description="What else the method says, in model pixels.")
+
+
+class SetBody(AnnouncedBody):
+    """The same in the whole answer."""
+
+    selected: bool = Field(description="In the largest family of sets that overlap little.")
 
 
 class PointBody(Body):

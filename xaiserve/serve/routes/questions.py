@@ -1,11 +1,12 @@
 """``/v1/explain`` and ``/v1/predict``."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 
 from xaiserve.parameters import MAX_SEED
 from xaiserve.report.subject import FrameName
+from xaiserve.serve.event_stream import CONTENT, EventStream, event_stream, wants_events
 from xaiserve.serve.problems import PROBLEMS
 from xaiserve.serve.query import (
     ModelParam,
@@ -19,6 +20,9 @@ from xaiserve.serve.schemas import ExplainBody, PredictBody
 from xaiserve.serve.service import GRACE_S, Service, within
 from xaiserve.serve.uploads import CONTRAST, FIELD, request_body
 
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {  # Any: FastAPI's own type
+    200: {"content": CONTENT, "description": "The answer, or events that tell of it"}
+}
 _BODY: Final = {"requestBody": request_body(FIELD)}
 _TWO_PICTURES: Final = {"requestBody": request_body(FIELD, CONTRAST)}
 
@@ -27,7 +31,9 @@ def questions(service: Service) -> APIRouter:
     """Route ``explain`` and ``predict``."""
     router = APIRouter(responses=PROBLEMS)
 
-    @router.post("/explain", openapi_extra=_TWO_PICTURES)
+    @router.post(
+        "/explain", openapi_extra=_TWO_PICTURES, response_model=ExplainBody, responses=_ANSWERS
+    )
     async def explain(
         request: Request,
         model: ModelParam,
@@ -54,8 +60,12 @@ def questions(service: Service) -> APIRouter:
                 "the model's own when absent, or the picture in the form field of this name."
             ),
         ] = None,
+        stream: Annotated[
+            bool,
+            Query(description="Answer with server-sent events, as `Accept: text/event-stream`."),
+        ] = False,
         value_range: RangeParam = None,
-    ) -> ExplainBody:
+    ) -> ExplainBody | EventStream:
         """Explain one picture. Further query parameters are those of the method."""
         port = service.model(model)
         explainer = explainer_of(request, method)
@@ -72,6 +82,8 @@ def questions(service: Service) -> APIRouter:
             saliency=saliency,
             contrast=contrast_of(explainer, sent.contrast, contrast),
         )
+        if stream or wants_events(request):
+            return await event_stream(port.stream(asked))
         return await within(seconds + GRACE_S, port.explain(asked), model)
 
     @router.post("/predict", openapi_extra=_BODY)
