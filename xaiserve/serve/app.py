@@ -29,6 +29,7 @@ from xaiserve.serve.config import (
     TranslatorSettings,
     Uploads,
 )
+from xaiserve.serve.fetching import Fetcher
 from xaiserve.serve.handles import RemoteClassifier
 from xaiserve.serve.ingress import build_ingress
 from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Problem, problem_of
@@ -212,6 +213,7 @@ class Ingress:
             models={name: RemoteClassifier(name, handle) for name, handle in models.items()},
             uploads=config.uploads,
             budget=config.budget,
+            fetcher=Fetcher(config.sources),
         )
         self._access = config.access
         self._share = 1 / config.ingress_replicas

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from fastapi import Request
@@ -10,6 +10,7 @@ from fastapi import Request
 from xaiserve.errors import InvalidInputError, ModelUnavailableError, NotFoundError
 from xaiserve.perturb.ticket import Limits
 from xaiserve.serve.config import Budget, Uploads
+from xaiserve.serve.fetching import Fetcher
 from xaiserve.serve.query import number_pair
 from xaiserve.serve.requests import ClassifierPort
 from xaiserve.serve.schemas import ModelBody
@@ -31,6 +32,7 @@ class Service:
     models: Mapping[str, ClassifierPort]
     uploads: Uploads
     budget: Budget
+    fetcher: Fetcher = field(default_factory=Fetcher)
 
     def model(self, name: str) -> ClassifierPort:
         if name not in self.models:
@@ -42,6 +44,7 @@ class Service:
     ) -> Sent:
         return await read_upload(
             request,
+            fetcher=self.fetcher,
             max_bytes=self.uploads.max_bytes,
             value_range=number_pair(value_range),
             with_contrast=with_contrast,

@@ -48,6 +48,11 @@ class Sources(Settings):
     timeout_s: Annotated[float, Field(gt=0)] = 20
     """For one picture, from name look-up to last byte."""
 
+    @field_validator("private_hosts")
+    @classmethod
+    def _as_compared(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(host.lower() for host in hosts)
+
     @field_validator("allowed")
     @classmethod
     def _are_addresses(cls, allowed: tuple[str, ...]) -> tuple[str, ...]:

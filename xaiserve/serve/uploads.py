@@ -1,5 +1,6 @@
 """The pictures in a request's body, with their size enforced while it arrives."""
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,10 +11,13 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from xaiserve.errors import InvalidInputError, TooLargeError, UnsupportedMediaError
 from xaiserve.serve.config import MULTIPART_BYTES
+from xaiserve.serve.fetching import Fetcher
 from xaiserve.serve.requests import Upload
 
 FIELD: Final = "image"
 CONTRAST: Final = "contrast"
+URI: Final = "_uri"
+"""Ends the name of a field that holds an address in place of a picture."""
 
 _ABOUT: Final = {
     FIELD: "The picture.",
@@ -39,6 +43,21 @@ def request_body(*fields: str) -> dict[str, Any]:  # Any: OpenAPI
                 }
             },
             "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": [FIELD + URI],
+                    "properties": {
+                        field + URI: {
+                            "type": "string",
+                            "description": f"{_ABOUT[field]} As the address of one, in a place "
+                            "that the service fetches from.",
+                        }
+                        for field in fields
+                    },
+                    "additionalProperties": False,
+                }
+            },
         },
     }
 
@@ -54,18 +73,21 @@ class Sent:
 async def read_upload(
     request: Request,
     *,
+    fetcher: Fetcher,
     max_bytes: int,
     value_range: tuple[float, float] | None,
     with_contrast: bool = False,
 ) -> Sent:
-    """Read the picture: the form field ``image``, or a body that is the picture itself.
+    """Read the picture: the form field ``image``, a body that is the picture itself or names it.
 
     Parameters
     ----------
+    fetcher
+        Fetches what a body names.
     max_bytes
         Of each picture.
     with_contrast
-        Whether the form may have a second picture, in the field ``contrast``.
+        Whether the body may have a second picture, in the field ``contrast``.
 
     Raises
     ------
@@ -74,7 +96,9 @@ async def read_upload(
     UnsupportedMediaError
         The body is of another media type.
     InvalidInputError
-        The form lacks the field, or holds something else as well.
+        The form lacks the field, or holds something else as well; an address is not allowed.
+    ArtifactNotFoundError, StoreUnavailableError
+        Nothing is at an address, or it cannot be fetched.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     fields = (FIELD, CONTRAST) if with_contrast else (FIELD,)
@@ -82,10 +106,12 @@ async def read_upload(
         found = await _from_form(request, max_bytes, fields)
     elif kind.startswith("image/"):
         found = {FIELD: (b"".join([chunk async for chunk in _limited(request, max_bytes)]), "")}
+    elif kind == "application/json":
+        found = await _named(request, fetcher, max_bytes, fields)
     else:
         raise UnsupportedMediaError(
-            f"the body must be multipart/form-data with a file in the field {FIELD!r}, or a "
-            f"picture of type image/*, got {kind or 'no content type'!r}"
+            f"the body must be multipart/form-data with a file in the field {FIELD!r}, a picture "
+            f"of type image/*, or JSON with {FIELD}_uri, got {kind or 'no content type'!r}"
         )
     for field, (data, _) in found.items():
         if not data:
@@ -127,6 +153,29 @@ async def _from_form(
     finally:
         await form.close()
     return found
+
+
+async def _named(
+    request: Request, fetcher: Fetcher, max_bytes: int, fields: tuple[str, ...]
+) -> dict[str, tuple[bytes, str]]:
+    """Fetch what a JSON object names, ``image_uri`` and perhaps ``contrast_uri``."""
+    text = b"".join([chunk async for chunk in _limited(request, MULTIPART_BYTES)])
+    known = [f"{field}{URI}" for field in fields]
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"the body is not JSON: {error}") from error
+    whole = isinstance(given, dict) and known[0] in given and set(given) <= {*known}
+    if not whole or not all(isinstance(uri, str) for uri in given.values()):
+        others = "".join(f" (and perhaps {each})" for each in known[1:])
+        raise InvalidInputError(f"the JSON object must hold the text {known[0]}{others} alone")
+    return {
+        key.removesuffix(URI): (
+            await fetcher.fetch(uri, max_bytes=max_bytes),
+            uri.partition("?")[0].rpartition("/")[2],
+        )
+        for key, uri in given.items()
+    }
 
 
 async def _limited(
