@@ -24,6 +24,7 @@ NAMES: Final = {
     "peak-memory": "benchmarks.peak_memory",
     "http-parity": "benchmarks.http_parity",
     "job-restart": "benchmarks.job_restart",
+    "job-exactly-once": "benchmarks.job_exactly_once",
     "clear-oracle": "benchmarks.clear_oracle",
     "clear-overdetermination": "benchmarks.clear_overdetermination",
     "clear-cost": "benchmarks.clear_cost",

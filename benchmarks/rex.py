@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -96,9 +95,3 @@ def recorded() -> dict[str, Row]:
     """Read the rows that were recorded, by key; their searches ran with seed 0 and batch 16."""
     lines = RECORDED.read_text().splitlines() if RECORDED.is_file() else []
     return {row["key"]: row for row in map(json.loads, lines)}
-
-
-def family_area(areas: Sequence[int]) -> int | None:
-    """Measure a family by the larger of its two smallest members, in pixels; its only one."""
-    ordered = sorted(areas)
-    return ordered[min(1, len(ordered) - 1)] if ordered else None

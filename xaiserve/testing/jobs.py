@@ -136,7 +136,7 @@ def wait_until(
 
 def workers_of(process: "subprocess.Popen[str]") -> list[int]:
     """List the processes that explain for a job."""
-    return [pid for pid in descendants(process.pid) if "MapWorker" in _title(pid)]
+    return [pid for pid in descendants(process.pid) if "MapWorker" in title(pid)]
 
 
 def kill_driver(process: "subprocess.Popen[str]") -> None:
@@ -151,7 +151,7 @@ def kill_driver(process: "subprocess.Popen[str]") -> None:
     process.kill()
     process.wait()
     until = time.monotonic() + 30
-    while left := [pid for pid in workers if _title(pid)]:
+    while left := [pid for pid in workers if title(pid)]:
         if time.monotonic() > until:
             raise TimeoutError(f"{len(left)} workers outlive their driver: {left}")
         time.sleep(0.1)
@@ -186,7 +186,8 @@ def processes_with(variable: str) -> list[int]:
     return found
 
 
-def _title(pid: int) -> str:
+def title(pid: int) -> str:
+    """Return a process's command line, empty of one that has ended."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text()
     return ""
