@@ -2,8 +2,10 @@
 
 import copy
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,9 +13,13 @@ import botocore.session
 import botocore.validate
 import jsonschema
 import yaml
+from pydantic import PydanticDeprecatedSince20, ValidationError
 from ray import autoscaler
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import start
+
+from xaiserve.errors import InvalidInputError
+from xaiserve.serve.config import make_config, sentence
 
 Json = Any
 """Any: what YAML holds."""
@@ -21,12 +27,12 @@ Json = Any
 Place = tuple[str | int, ...]
 """The keys and indices on the way to a value."""
 
-FREE: Final = frozenset({"labels", "annotations", "file_mounts", "available_node_types"})
+FREE: Final = frozenset({"labels", "annotations", "file_mounts", "available_node_types", "models"})
 """Mappings whose keys are the writer's own."""
 
 _RESOURCES: Final = frozenset({"CPU", "GPU", "memory", "object_store_memory"})
 _POD_RESOURCES: Final = frozenset({"cpu", "memory", "ephemeral-storage", "nvidia.com/gpu"})
-_METADATA: Final = frozenset({"name", "namespace", "labels", "annotations"})
+_METADATA: Final = frozenset({"name", "generateName", "namespace", "labels", "annotations"})
 
 
 def misspellings(document: Json) -> Iterator[tuple[Place, Json]]:
@@ -69,9 +75,41 @@ def cluster_faults(config: Mapping[str, Json]) -> list[str]:
     return found
 
 
+def service_faults(config: Mapping[str, Json]) -> list[str]:
+    """Say what is wrong with the configuration of ``serve deploy``: Serve itself drops keys."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PydanticDeprecatedSince20)  # Ray Serve 2.60's own models
+        schema = import_module("ray.serve.schema")
+        try:
+            schema.ServeDeploySchema.model_validate(config)
+        except ValidationError as error:
+            return [sentence(each) for each in error.errors()]
+        parts = [
+            ("", schema.ServeDeploySchema, config),
+            ("http_options.", schema.HTTPOptionsSchema, config.get("http_options", {})),
+            ("logging_config.", schema.LoggingConfig, config.get("logging_config", {})),
+            *(("application.", schema.ServeApplicationSchema, e) for e in config["applications"]),
+        ]
+        found = [
+            f"{name}{key} is not a known setting"
+            for name, model, part in parts
+            for key in sorted(set(part) - set(model.model_fields))
+        ]
+        return found or [told for each in config["applications"] for told in _app_faults(each)]
+
+
+def _app_faults(application: Mapping[str, Json]) -> list[str]:
+    module, _, name = application["import_path"].partition(":")
+    try:
+        getattr(import_module(module), name)(make_config(application.get("args", {})))
+    except (ImportError, AttributeError, InvalidInputError) as error:
+        return [str(error)]
+    return []
+
+
 def manifest_faults(manifest: Mapping[str, Json], crd: Path) -> list[str]:
     """Say what is wrong with a Kubernetes manifest, by the schema of its kind."""
-    found = schema_faults(manifest, _manifest_schema(crd, manifest["apiVersion"]))
+    found = schema_faults(manifest, _manifest_schema(crd))
     for place in _keys(manifest):
         *above, key = place
         if "rayStartParams" in above and key not in _start_options():
@@ -110,15 +148,14 @@ def _cluster_schema() -> Json:
 
 
 @lru_cache
-def _manifest_schema(crd: Path, version: str) -> Json:
+def _manifest_schema(crd: Path) -> Json:
     defined = yaml.load(crd.read_bytes(), Loader=yaml.CSafeLoader)["spec"]  # a megabyte
-    name = version.rpartition("/")[2]
-    (found,) = [each for each in defined["versions"] if each["name"] == name]
+    (found,) = [each for each in defined["versions"] if each["storage"]]
     schema = found["schema"]["openAPIV3Schema"]
     properties = schema["properties"]
     properties["metadata"]["properties"] = {key: {} for key in _METADATA}
     properties["kind"]["const"] = defined["names"]["kind"]
-    properties["apiVersion"]["const"] = f"{defined['group']}/{name}"
+    properties["apiVersion"]["const"] = f"{defined['group']}/{found['name']}"
     schema["required"] = ["apiVersion", "kind", "metadata", "spec"]
     return closed(schema)
 
