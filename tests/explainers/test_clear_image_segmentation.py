@@ -6,11 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from skimage import segmentation as skimage_segmentation
 
 from xaiserve.errors import InvalidInputError, NoExplanationError
 from xaiserve.explainers.clear_image.cut import components
-from xaiserve.explainers.clear_image.felzenszwalb import coarsened
 from xaiserve.explainers.clear_image.gan_xray import _disks, _given_back, gan_xray
 from xaiserve.explainers.clear_image.options import ClearOptions
 from xaiserve.explainers.clear_image.segmentation import can_retry, cut, difference_map, gan_diff
@@ -161,17 +159,6 @@ def test_a_retry_lowers_the_numbers_of_parts_once():
     assert can_retry(first)
     assert not can_retry(second)
     assert second.count <= first.count
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("channels", [1, 3])
-def test_the_two_passes_equal_scikit_image(seed, channels):
-    picture = np.random.default_rng(seed).random((48, 40, channels))
-    ours, min_area = coarsened(picture, 12, 25.0, 40)
-    theirs = skimage_segmentation.felzenszwalb(picture, scale=25, sigma=0, min_size=min_area)
-    assert len(np.unique(ours)) <= 12
-    pairs = np.unique(np.stack([ours.ravel(), np.asarray(theirs).ravel()]), axis=1)
-    assert pairs.shape[1] == len(np.unique(ours)) == len(np.unique(theirs))
 
 
 @pytest.mark.parametrize("mode", ["strict", "parity"])

@@ -33,6 +33,8 @@ Deviations, in ``strict`` mode unless said otherwise:
 9. Where segments are few, all masks are asked: exact sufficient sets, counterfactuals and Shapley
    values (`lattice`), in either mode.
 10. No L1 penalty; a ridge penalty on request.
+11. The graph cut takes equal edges in the order of the picture, rounded to steps of 1/65535
+    (`graph_cut`); the order of scikit-image depends on the processor.
 """
 
 from xaiserve.explainers.clear_image.results import ClearExplanation

@@ -141,24 +141,19 @@ def _disks(*, parity: bool) -> Iterator[Mask]:
 
 def _given_back(kept: Numbers, eroded: Mask) -> Numbers:
     """Let eroded pixels off the border join the largest number beside them, ring by ring."""
-    todo = eroded & (kept == 0)
-    todo[[0, -1]] = todo[:, [0, -1]] = False
+    width = kept.shape[1]
+    beside = np.array([row * width + column for row in (-1, 0, 1) for column in (-1, 0, 1)])
+    inner = np.zeros_like(eroded)
+    inner[1:-1, 1:-1] = (eroded & (kept == 0))[1:-1, 1:-1]
+    numbers, todo = kept.ravel().copy(), np.flatnonzero(inner)
     for _ in range(PASSES):
-        grown = np.where(todo, _largest_beside(kept), kept)
-        if (grown == kept).all():
+        largest = numbers[todo[:, None] + beside].max(axis=1, initial=0)
+        reached = largest > 0
+        if not reached.any():
             break
-        kept, todo = grown, todo & (grown == 0)
-    return np.asarray(kept)
-
-
-def _largest_beside(kept: Numbers) -> Numbers:
-    """Take the largest number among a pixel and its 8 neighbours, 0 beyond the border.
-
-    Ten times faster than scipy's filter, which computes in float64.
-    """
-    wide = np.pad(kept, 1)
-    wide = np.maximum(np.maximum(wide[:, :-2], wide[:, 1:-1]), wide[:, 2:])
-    return np.asarray(np.maximum(np.maximum(wide[:-2], wide[1:-1]), wide[2:]))
+        numbers[todo[reached]] = largest[reached]
+        todo = todo[~reached]
+    return numbers.reshape(kept.shape)
 
 
 def _pieces(contrast: Grey, inside: Mask, most: int, least: int, *, parity: bool) -> Numbers:
@@ -175,9 +170,9 @@ def _pieces(contrast: Grey, inside: Mask, most: int, least: int, *, parity: bool
 
     # Parity counts what is outside, and what parts of it reach inside, as one part each.
     parts, _ = (
-        coarsened(picture, most, SCALE, least)
+        coarsened(picture, most, SCALE, least, parity=True)
         if parity
-        else coarsened(picture, most - 1, SCALE, least, within=within, stepwise=False)
+        else coarsened(picture, most - 1, SCALE, least, within=within)
     )
     pieces[here] = np.where(within, parts if parity else parts + 1, 0)
     return pieces

@@ -103,7 +103,7 @@ def superpixels(image: Image, options: ClearOptions, keys: Keys) -> Cut:
     picture = image.expand(3, -1, -1).permute(1, 2, 0).double().numpy()
     if options.segmenter == "felzenszwalb":
         found, min_area = coarsened(
-            picture, MOST_SUPERPIXELS, SCALE, MIN_AREA_PX, stepwise=options.mode == "parity"
+            picture, MOST_SUPERPIXELS, SCALE, MIN_AREA_PX, parity=options.mode == "parity"
         )
         how = Segmentation(segmenter="felzenszwalb", min_area_px=min_area)
     else:
