@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ from xaiserve.errors import (
     InvalidInputError,
     StoreUnavailableError,
 )
-from xaiserve.storage.objects import check_key
+from xaiserve.storage.objects import Stored, check_key
 
 _TEMPORARY: Final = ".tmp-"
 
@@ -64,10 +64,15 @@ class LocalStore:
             self._path(key).unlink()
 
     def list(self, prefix: str = "") -> Sequence[str]:
-        folder = self._root / prefix.rpartition("/")[0]
-        with self._explained(prefix):
-            keys = [path.relative_to(self._root).as_posix() for path in _files(folder)]
-        return sorted(key for key in keys if key.startswith(prefix))
+        return sorted(key for key, _ in self._found(prefix))
+
+    def describe(self, prefix: str = "") -> Sequence[Stored]:
+        described = []
+        for key, path in sorted(self._found(prefix)):
+            with suppress(FileNotFoundError):  # removed since it was listed
+                found = path.stat()
+                described.append(Stored(key, found.st_size, found.st_mtime))
+        return described
 
     def size(self, key: str) -> int:
         path = self._path(key)
@@ -75,6 +80,13 @@ class LocalStore:
             if path.is_dir():
                 raise IsADirectoryError
             return path.stat().st_size
+
+    def _found(self, prefix: str) -> Iterator[tuple[str, Path]]:
+        with self._explained(prefix):
+            for path in _files(self._root / prefix.rpartition("/")[0]):
+                key = path.relative_to(self._root).as_posix()
+                if key.startswith(prefix):
+                    yield key, path
 
     def _path(self, key: str) -> Path:
         if check_key(key).rpartition("/")[2].startswith(_TEMPORARY):

@@ -1,6 +1,7 @@
 """What a store of bytes can do, whatever it is made of."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from xaiserve.errors import ArtifactNotFoundError, InvalidInputError, StoreUnavailableError
@@ -8,6 +9,21 @@ from xaiserve.errors import ArtifactNotFoundError, InvalidInputError, StoreUnava
 
 class TransientStoreError(StoreUnavailableError):
     """The same request may succeed a moment later: a lost connection, a throttled or ill server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One object as a list describes it.
+
+    Parameters
+    ----------
+    modified
+        When it was last written, in seconds since 1970, by the store's clock.
+    """
+
+    key: str
+    size: int
+    modified: float
 
 
 @runtime_checkable
@@ -46,6 +62,10 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str = "") -> Sequence[str]:
         """Return all keys that start with the text ``prefix``, sorted; none is no error."""
+        ...
+
+    def describe(self, prefix: str = "") -> Sequence[Stored]:
+        """Return what `list` does, with size and age."""
         ...
 
     def size(self, key: str) -> int:

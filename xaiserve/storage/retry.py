@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from xaiserve.errors import ArtifactNotFoundError, ConflictError
-from xaiserve.storage.objects import ObjectStore, TransientStoreError
+from xaiserve.storage.objects import ObjectStore, Stored, TransientStoreError
 
 T = TypeVar("T")
 
@@ -80,6 +80,9 @@ class Retrying:
 
     def list(self, prefix: str = "") -> Sequence[str]:
         return self._repeated(lambda _: self._store.list(prefix))
+
+    def describe(self, prefix: str = "") -> Sequence[Stored]:
+        return self._repeated(lambda _: self._store.describe(prefix))
 
     def size(self, key: str) -> int:
         return self._repeated(lambda _: self._store.size(key))

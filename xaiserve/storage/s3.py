@@ -28,7 +28,7 @@ from xaiserve.errors import (
     StoreUnavailableError,
     XaiServeError,
 )
-from xaiserve.storage.objects import TransientStoreError, check_key
+from xaiserve.storage.objects import Stored, TransientStoreError, check_key
 
 _NO_CREDENTIALS: Final = (
     *(NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, ProfileNotFound),
@@ -131,15 +131,23 @@ class S3Store:
             self._client.delete_object(**self._object(key))
 
     def list(self, prefix: str = "") -> Sequence[str]:
+        return [each.key for each in self.describe(prefix)]
+
+    def describe(self, prefix: str = "") -> Sequence[Stored]:
         pages = self._client.get_paginator("list_objects_v2")
         with self._explained(prefix):
             found = [
-                entry["Key"].removeprefix(self._prefix)
+                Stored(
+                    entry["Key"].removeprefix(self._prefix),
+                    int(entry["Size"]),
+                    entry["LastModified"].timestamp(),
+                )
                 for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix)
                 for entry in page.get("Contents", ())
             ]
         # Consoles mark "folders" with empty objects whose key ends in a slash.
-        return sorted(key for key in found if key and not key.endswith("/"))
+        objects = [each for each in found if each.key and not each.key.endswith("/")]
+        return sorted(objects, key=lambda each: each.key)
 
     def size(self, key: str) -> int:
         with self._explained(key):

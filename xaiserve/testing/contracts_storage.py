@@ -1,5 +1,6 @@
 """What every store must do: subclass `StoreContract` and provide the fixture ``store``."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import ClassVar
@@ -55,6 +56,16 @@ class StoreContract:
         store.remove("k")
         assert not exists(store, "k")
         assert list(store.list()) == []
+
+    def test_a_description_has_sizes_and_times(self, store: ObjectStore) -> None:
+        before = time.time()
+        store.write("a/b", b"four")
+        store.write("a/c", b"")
+        store.write("b", b"")
+        found = store.describe("a/")
+        assert [(each.key, each.size) for each in found] == [("a/b", 4), ("a/c", 0)]
+        # Some stores know whole seconds only.
+        assert all(before - 1 <= each.modified <= time.time() + 1 for each in found)
 
     def test_keys_are_listed_sorted_by_any_prefix(self, store: ObjectStore) -> None:
         for key in ("b", "a/2", "a/1/x", "ab"):
