@@ -253,7 +253,7 @@ async def test_the_command_line_says_what_the_service_says(
         )
     server.close()
 
-    del body["overlays"], body["cost"]["waited_seconds"]
+    del body["overlays"], body["cached"], body["cost"]["waited_seconds"]
     for document in (body, told):
         # The size of batches is measured, and so their number depends on time as well.
         for kind in ("wall_seconds", "device_seconds", "batches"):

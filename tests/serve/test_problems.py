@@ -1,5 +1,6 @@
 import inspect
 import logging
+from collections.abc import AsyncGenerator
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from xaiserve.serve.problems import ProblemError, problem_of
 from xaiserve.serve.requests import ExplainRequest, PredictRequest
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
 from xaiserve.serve.service import Service
+from xaiserve.serve.telling import Told
 
 
 class Failing:
@@ -34,6 +36,9 @@ class Failing:
 
     async def explain(self, request: ExplainRequest) -> ExplainBody:  # noqa: ARG002
         raise self.error
+
+    async def stream(self, request: ExplainRequest) -> AsyncGenerator[Told, None]:
+        yield await self.explain(request)
 
 
 async def answer_to(error: Exception) -> httpx.Response:

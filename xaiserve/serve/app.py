@@ -29,13 +29,15 @@ from xaiserve.serve.config import (
     TranslatorSettings,
     Uploads,
 )
+from xaiserve.serve.explanations import GRACE_S, Explanations
 from xaiserve.serve.fetching import Fetcher
 from xaiserve.serve.handles import RemoteClassifier
 from xaiserve.serve.ingress import build_ingress
+from xaiserve.serve.keeping import open_answers, result_cache
 from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Problem, problem_of
 from xaiserve.serve.requests import ExplainRequest, PredictRequest
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
-from xaiserve.serve.service import GRACE_S, Service
+from xaiserve.serve.service import Service
 from xaiserve.serve.telling import Told
 from xaiserve.serve.translator import (
     RemoteTranslator,
@@ -209,7 +211,9 @@ class Ingress:
     """The routes in a replica, with a handle per model."""
 
     def __init__(self, models: Mapping[str, DeploymentHandle[Any]], config: ServiceConfig) -> None:
+        store = open_answers(config.answers)
         self._service = Service(
+            explanations=Explanations(result_cache(store, config.answers)),
             models={name: RemoteClassifier(name, handle) for name, handle in models.items()},
             uploads=config.uploads,
             budget=config.budget,

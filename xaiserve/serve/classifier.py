@@ -114,6 +114,7 @@ class ClassifierServer:
             device=str(model.device),
             batch_rows=model.batch_rows,
             contrasts=self._contrasts.names,
+            contrast_digest=self._contrasts.digest,
             in_flight=self._engine.in_flight,
         )
 

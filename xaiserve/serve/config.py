@@ -17,7 +17,7 @@ from xaiserve.contrasts.opening import ContrastSettings, settings_of
 from xaiserve.errors import InvalidInputError
 from xaiserve.models.precision import Precision
 from xaiserve.models.sources import Format
-from xaiserve.serve.settings import Access, Settings, Sources
+from xaiserve.serve.settings import Access, Answers, Settings, Sources
 from xaiserve.storage.pictures import PictureLimits
 
 MULTIPART_BYTES: Final = 64 << 10
@@ -163,6 +163,7 @@ class ServiceConfig(Settings):
     queue: Queue = Queue()
     access: Access = Access()
     sources: Sources = Sources()
+    answers: Answers = Answers()
     ingress_replicas: Annotated[int, Field(ge=1)] = 1
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000

@@ -63,6 +63,7 @@ class Contrasts:
         self._own = own
         self._open_own = open_own
         self._opened: dict[str, ContrastProvider] = {}
+        self._digest: str | None = None
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="contrast")
 
@@ -70,6 +71,11 @@ class Contrasts:
     def names(self) -> list[str]:
         """What requests can have: the model's own first, if there is one."""
         return [*([self._own] if self._own else []), UPLOAD, *get_args(Offered)]
+
+    @property
+    def digest(self) -> str | None:
+        """Of the model's own provider, once it is open."""
+        return self._digest
 
     def close(self) -> None:
         """Give up what has not begun."""
@@ -145,4 +151,6 @@ class Contrasts:
                 f"model {self._model!r} has no contrast pictures of its own: send one in the form "
                 f"field 'contrast', or ask for contrast={' or contrast='.join(get_args(Offered))}"
             )
-        return self._open_own(self._spec, self._ask)
+        own = self._open_own(self._spec, self._ask)
+        self._digest = own.digest
+        return own

@@ -103,6 +103,11 @@ class ExplainBody(Body):
     reason: str | None = None
     complete: bool = Field(description="False when a spent budget ended the search early.")
     stopped: Literal["inputs", "seconds", "cancelled"] | None = None
+    cached: bool = Field(
+        default=False,
+        description="An equal request was answered before: this one cost no model input, ``cost`` "
+        "is what the first had cost.",
+    )
     model: str
     model_digest: str
     method: str
@@ -163,6 +168,10 @@ class ModelBody(Body):
     contrasts: list[str] = Field(
         description="Where contrast pictures may come from; the first is used unasked, unless it "
         "is ``upload``: then the model has none of its own."
+    )
+    contrast_digest: str | None = Field(
+        default=None,
+        description="Of what makes the model's own contrast pictures, once they were asked for.",
     )
     in_flight: int = Field(description="Plans at work in the replica that answered.")
 

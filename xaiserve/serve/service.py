@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from fastapi import Request
 
 from xaiserve.errors import InvalidInputError, ModelUnavailableError, NotFoundError
 from xaiserve.perturb.ticket import Limits
 from xaiserve.serve.config import Budget, Uploads
+from xaiserve.serve.explanations import READY_S, Explanations
 from xaiserve.serve.fetching import Fetcher
 from xaiserve.serve.query import number_pair
 from xaiserve.serve.requests import ClassifierPort
@@ -17,12 +18,6 @@ from xaiserve.serve.schemas import ModelBody
 from xaiserve.serve.uploads import Sent, read_upload
 
 T = TypeVar("T")
-
-READY_S: Final = 5.0
-"""How long a replica may take to say that it is there."""
-
-GRACE_S: Final = 30.0
-"""What an answer may take beyond its budget: reading the picture, the last batch, drawing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +28,7 @@ class Service:
     uploads: Uploads
     budget: Budget
     fetcher: Fetcher = field(default_factory=Fetcher)
+    explanations: Explanations = field(default_factory=Explanations)
 
     def model(self, name: str) -> ClassifierPort:
         if name not in self.models:

@@ -1,5 +1,6 @@
 """How a service is run: who may use it, what it fetches; parts of `config.ServiceConfig`."""
 
+from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -64,3 +65,22 @@ class Sources(Settings):
                     f"must be s3://bucket[/prefix] or https://host[/prefix], got {place!r}"
                 )
         return allowed
+
+
+class Answers(Settings):
+    """What is kept of answers: where, how much of it and for how long."""
+
+    store: Place | None = None
+    """Folder or ``s3://bucket/prefix`` that all ingress replicas reach; a folder in the home of
+    whoever runs the service when none."""
+
+    cache_bytes: Annotated[int, Field(ge=0)] = 512 << 20
+    """Of answers that equal requests get again; 0 keeps none."""
+
+    @field_validator("store")
+    @classmethod
+    def _is_absolute(cls, store: str | None) -> str | None:
+        """Make a folder absolute, for replicas work in other ones."""
+        if store is None or "://" in store:
+            return store
+        return str(Path(store).expanduser().absolute())

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 from xaiserve.parameters import MAX_SEED
 from xaiserve.report.subject import FrameName
 from xaiserve.serve.event_stream import CONTENT, EventStream, event_stream, wants_events
+from xaiserve.serve.explanations import GRACE_S
 from xaiserve.serve.problems import PROBLEMS
 from xaiserve.serve.query import (
     ModelParam,
@@ -17,7 +18,7 @@ from xaiserve.serve.query import (
 )
 from xaiserve.serve.requests import ExplainRequest, Offered, PredictRequest
 from xaiserve.serve.schemas import ExplainBody, PredictBody
-from xaiserve.serve.service import GRACE_S, Service, within
+from xaiserve.serve.service import Service, within
 from xaiserve.serve.uploads import CONTRAST, FIELD, request_body
 
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {  # Any: FastAPI's own type
@@ -83,8 +84,8 @@ def questions(service: Service) -> APIRouter:
             contrast=contrast_of(explainer, sent.contrast, contrast),
         )
         if stream or wants_events(request):
-            return await event_stream(port.stream(asked))
-        return await within(seconds + GRACE_S, port.explain(asked), model)
+            return await event_stream(service.explanations.stream(model, port, asked))
+        return await service.explanations.explain(model, port, asked)
 
     @router.post("/predict", openapi_extra=_BODY)
     async def predict(
