@@ -151,9 +151,9 @@ async def test_what_time_has_stopped_is_not_kept(counting: Counting, toy: Toy):
     assert (first["stopped"], again["cached"]) == ("seconds", False)
 
 
-async def test_another_method_that_answers_none_is_kept_as_well(counting: Counting, toy: Toy):
-    await ask(counting.client, toy.png, target="nothing")
-    again = await ask(counting.client, toy.png, target="nothing")
+async def test_that_a_method_has_no_answer_is_kept_as_well(counting: Counting, toy: Toy):
+    await search(counting.client, toy.png, target="nothing")
+    again = await search(counting.client, toy.png, target="nothing")
 
     assert (again["outcome"], again["cached"]) == ("none", True)
 
