@@ -16,6 +16,7 @@ from xaiserve.explainers.baselines.occlusion import Occlusion
 from xaiserve.explainers.multirex import MultiRex
 from xaiserve.perturb.ticket import Limits
 from xaiserve.serve.classifier import ClassifierServer
+from xaiserve.serve.config import Queue
 from xaiserve.serve.requests import ExplainRequest, PredictRequest, Upload
 from xaiserve.testing.toys import ToyClassifier
 
@@ -39,9 +40,9 @@ class Gate:
         return ToyClassifier("gated", self.toy.classifier.spec, function)
 
 
-def serve(classifier: ToyClassifier) -> ClassifierServer:
+def serve(classifier: ToyClassifier, queue: Queue = QUEUE) -> ClassifierServer:
     return ClassifierServer(
-        classifier, queue=QUEUE, limits=UPLOADS.limits, draw=lambda *_, **__: b""
+        classifier, queue=queue, limits=UPLOADS.limits, draw=lambda *_, **__: b""
     )
 
 
@@ -91,6 +92,20 @@ async def test_predicts_do_not_wait_behind_explanations(toy: Toy, server: Classi
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_predicts_that_wait_together_are_scored_in_one_batch():
+    gate = Gate()
+    model = gate.classifier()
+    server = serve(model, QUEUE.model_copy(update={"predicts": 7}))
+    request = PredictRequest(upload=Upload(data=gate.toy.png))
+    first = await started(gate, server.predict(request))
+    others = [asyncio.create_task(server.predict(request)) for _ in range(6)]
+    await until_in_flight(server, 7)
+    gate.open.set()
+    await asyncio.gather(*first, *others)
+    server.close()
+    assert (model.rows, model.calls) == (7, 2)
 
 
 async def test_waiting_longer_than_the_budget_is_a_refusal():

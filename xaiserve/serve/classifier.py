@@ -125,7 +125,7 @@ class ClassifierServer:
         await self._run(scores_plan(grey))
 
     async def predict(self, request: PredictRequest) -> PredictBody:
-        """Score one picture.
+        """Score one picture, in one batch with others that are there.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class ClassifierServer:
         """
         async with self._predicts.place():
             case = await self._load(request.upload, target=0)
-            scores = await self._run(scores_plan(case.image))
+            scores = await self._run(scores_plan(case.image, alone=False))
         spec = self._classifier.spec
         return PredictBody(
             model=self._classifier.name,
