@@ -190,7 +190,7 @@ async def test_another_media_type_is_refused(client: httpx.AsyncClient, kind: st
 
 @pytest.mark.parametrize(
     ("verb", "path", "status"),
-    [("GET", "/v2", 404), ("GET", "/v1/explain", 405), ("GET", "/v1/models/other", 404)],
+    [("GET", "/v3", 404), ("GET", "/v1/explain", 405), ("GET", "/v1/models/other", 404)],
 )
 async def test_a_wrong_path_is_a_problem_too(
     client: httpx.AsyncClient, verb: str, path: str, status: int

@@ -16,7 +16,7 @@ from xaiserve.errors import (
     XaiServeError,
 )
 from xaiserve.serve.problems import ProblemError, problem_of
-from xaiserve.serve.requests import ExplainRequest, PredictRequest
+from xaiserve.serve.requests import ExplainRequest, PredictRequest, Scored, ScoreRequest
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
 from xaiserve.serve.service import Service
 from xaiserve.serve.telling import Told
@@ -32,6 +32,9 @@ class Failing:
         raise self.error
 
     async def predict(self, request: PredictRequest) -> PredictBody:  # noqa: ARG002
+        raise self.error
+
+    async def score(self, request: ScoreRequest) -> Scored:  # noqa: ARG002
         raise self.error
 
     async def explain(self, request: ExplainRequest) -> ExplainBody:  # noqa: ARG002
@@ -67,6 +70,16 @@ async def test_a_problem_from_another_process_is_passed_on_as_it_is():
     answer = await answer_to(ProblemError(problem))
 
     assert (answer.status_code, answer.json()) == (422, problem.body)
+
+
+async def test_the_open_inference_protocol_has_errors_of_its_own_form():
+    full = Failing(CapacityError("full", retry_after_s=2.4))
+    service = Service(models={"toy": full}, uploads=UPLOADS, budget=BUDGET)
+    async with client_of(service) as client:
+        answer = await client.get("/v2/models/toy/ready")
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
+    assert answer.json() == {"error": "full"}
 
 
 async def test_a_fault_is_logged_under_a_reference_and_not_shown(

@@ -15,6 +15,7 @@ import onnx
 import pytest
 import ray
 import torch
+import tritonclient.http as triton
 from onnx import TensorProto, helper, numpy_helper
 from pydantic import PydanticDeprecatedSince20
 
@@ -214,6 +215,19 @@ def test_what_is_wrong_in_the_replica_or_before_is_one_kind_of_problem(
 
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.ray
+def test_a_batch_by_tritons_client_has_the_scores_of_the_model(
+    service: RunningService, folder: Path
+):
+    rows = torch.linspace(0, 1, 5 * SIDE * SIDE).view(5, 1, SIDE, SIDE)
+    sent = triton.InferInput("image", list(rows.shape), "FP32")
+    sent.set_data_from_numpy(rows.numpy())
+    with triton.InferenceServerClient(service.url.removeprefix("http://")) as stranger:
+        scores = stranger.infer("toy", [sent]).as_numpy("scores")
+
+    assert np.array_equal(scores, load_classifier(folder).scores(rows).numpy())
 
 
 @pytest.mark.ray

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from xaiserve.errors import CapacityError, XaiServeError
 from xaiserve.serve import keys
 from xaiserve.serve.keys import SCOPES, ApiKey, KeyFile, read_keys, utc_now
-from xaiserve.serve.problems import Kind, Problem, problem_of
+from xaiserve.serve.problems import Kind, Problem, problem_of, response_to
 from xaiserve.serve.quotas import Quota
 
 _log = logging.getLogger(__name__)
@@ -138,20 +138,20 @@ class Guarded:
         sent = Headers(scope=scope).get("authorization", "")
         admitted = self._guard.admit(sent, scope.get("method", ""), path)
         if isinstance(admitted, Problem):
-            await _refuse(admitted, scope, receive, send)
+            await _refuse(path, admitted, scope, receive, send)
             return
         scope.setdefault("state", {})["api_key"] = admitted
         with ExitStack() as held:
             try:
                 held.enter_context(self._guard.quota(admitted).one())
             except CapacityError as error:
-                await _refuse(problem_of(error), scope, receive, send)
+                await _refuse(path, problem_of(error), scope, receive, send)
                 return
             await self._app(scope, receive, send)
 
 
-async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    response = problem.response
+async def _refuse(path: str, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    response = response_to(path, problem)
     if problem.kind is NO_KEY:
         response.headers["WWW-Authenticate"] = "Bearer"
     await response(scope, receive, send)

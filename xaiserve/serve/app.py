@@ -35,7 +35,7 @@ from xaiserve.serve.handles import RemoteClassifier
 from xaiserve.serve.ingress import build_ingress
 from xaiserve.serve.keeping import open_answers, result_cache
 from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Problem, problem_of
-from xaiserve.serve.requests import ExplainRequest, PredictRequest
+from xaiserve.serve.requests import ExplainRequest, PredictRequest, Scored, ScoreRequest
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
 from xaiserve.serve.service import Service
 from xaiserve.serve.telling import Told
@@ -104,6 +104,9 @@ class ClassifierReplica:
 
     async def predict(self, request: PredictRequest) -> PredictBody | Problem:
         return await _as_value(self._server.predict(request))
+
+    async def score(self, request: ScoreRequest) -> Scored | Problem:
+        return await _as_value(self._server.score(request))
 
     async def explain(self, request: ExplainRequest) -> ExplainBody | Problem:
         self._loop = asyncio.get_running_loop()

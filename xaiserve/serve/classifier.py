@@ -19,6 +19,7 @@ from xaiserve.errors import (
 )
 from xaiserve.explainers.base import Explanation, GradientExplainer, needs_of
 from xaiserve.models.classifier import Classifier
+from xaiserve.models.spec_json import spec_to_json
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.plan import Event, QueryPlan
@@ -29,8 +30,15 @@ from xaiserve.serve import answers
 from xaiserve.serve.admission import Places
 from xaiserve.serve.config import Queue
 from xaiserve.serve.contrasting import Contrasts, OpenOwn
-from xaiserve.serve.requests import ExplainRequest, PredictRequest, Upload
+from xaiserve.serve.requests import (
+    ExplainRequest,
+    PredictRequest,
+    Scored,
+    ScoreRequest,
+    Upload,
+)
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody, ScoreBody
+from xaiserve.serve.scoring import images_of, scores_of
 from xaiserve.serve.telling import Telling, Told
 from xaiserve.storage.pictures import PictureLimits
 from xaiserve.types import Scores
@@ -116,6 +124,7 @@ class ClassifierServer:
             contrasts=self._contrasts.names,
             contrast_digest=self._contrasts.digest,
             in_flight=self._engine.in_flight,
+            specification=spec_to_json(spec),
         )
 
     async def check(self) -> None:
@@ -146,6 +155,28 @@ class ClassifierServer:
             scores=[ScoreBody(**one) for one in scores_document(scores, spec, request.top)],
             notes=list(case.notes),
         )
+
+    async def score(self, request: ScoreRequest) -> Scored:
+        """Score pictures in the engine's batches, together with whatever else is asked.
+
+        Raises
+        ------
+        InvalidInputError
+            A picture is wrong, over a limit or not of the model's size.
+        CapacityError
+            Too many predicts are in flight.
+        """
+        async with self._predicts.place():
+            images = await asyncio.to_thread(
+                images_of, request.pictures, self._classifier.spec, self._limits
+            )
+            ticket = self._engine.submit(
+                scores_of(images, alone=request.alone),
+                interactive=True,
+                bytes_in_flight=images.nbytes,
+            )
+            scores = await finished(ticket)
+        return Scored(scores=scores, model_digest=self._classifier.digest)
 
     async def explain(self, request: ExplainRequest) -> ExplainBody:
         """Explain one picture; a spent budget gives what was found, marked incomplete.

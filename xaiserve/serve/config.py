@@ -118,6 +118,15 @@ class Uploads(Settings):
     max_bytes: Annotated[int, Field(ge=1)] = 32 << 20
     max_side: Annotated[int, Field(ge=1)] = 20_000
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    max_json_bytes: Annotated[int, Field(ge=1)] = 16 << 20
+    """Of what is written as JSON, pictures in base64 or as numbers; it becomes many times larger
+    while it is read."""
+
+    max_tensor_bytes: Annotated[int, Field(ge=1)] = 64 << 20
+    """Of a body of the Open Inference Protocol, binary tensors included."""
+
+    max_rows: Annotated[int, Field(ge=1)] = 256
+    """Pictures in one request that are scored together."""
 
     @property
     def limits(self) -> PictureLimits:
@@ -234,7 +243,7 @@ def sentence(error: Any) -> str:  # Any: pydantic's ErrorDetails, and FastAPI's,
     if error["type"] in {"missing", "extra_forbidden"}:
         word = "is missing" if error["type"] == "missing" else "is not a known setting"
         return f"{field} {word}"
-    return f"{field or 'settings'}: {told[:1].lower()}{told[1:]}, got {error['input']!r}"
+    return f"{field or 'settings'}: {told[:1].lower()}{told[1:]}, got {error['input']!r:.200}"
 
 
 def prepare_environment() -> None:

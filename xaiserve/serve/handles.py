@@ -10,7 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from xaiserve.errors import CapacityError, ModelUnavailableError
 from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Problem, ProblemError
-from xaiserve.serve.requests import ExplainRequest, PredictRequest
+from xaiserve.serve.requests import ExplainRequest, PredictRequest, Scored, ScoreRequest
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
 from xaiserve.serve.telling import Told
 from xaiserve.serve.told_bodies import FoundBody
@@ -37,6 +37,9 @@ class RemoteClassifier:
 
     async def predict(self, request: PredictRequest) -> PredictBody:
         return await self._ask(lambda: self._handle.predict.remote(request))
+
+    async def score(self, request: ScoreRequest) -> Scored:
+        return await self._ask(lambda: self._handle.score.remote(request))
 
     async def explain(self, request: ExplainRequest) -> ExplainBody:
         return await self._ask(lambda: self._handle.explain.remote(request))

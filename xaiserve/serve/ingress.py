@@ -14,6 +14,7 @@ from xaiserve.serve.documentation import page
 from xaiserve.serve.request_ids import RequestIds
 from xaiserve.serve.routes.health import health
 from xaiserve.serve.routes.lists import lists
+from xaiserve.serve.routes.oip import oip
 from xaiserve.serve.routes.questions import questions
 from xaiserve.serve.service import Service
 
@@ -43,6 +44,7 @@ def build_ingress(
     _surround(app, guard, origins)
     app.include_router(questions(service), prefix="/v1")
     app.include_router(lists(service), prefix="/v1")
+    app.include_router(oip(service))
     app.include_router(health(service))
 
     @app.get("/docs", include_in_schema=False)

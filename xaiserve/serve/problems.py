@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 
 from xaiserve.errors import (
@@ -33,6 +34,9 @@ _log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:xaiserve:problem:"
+
+OIP_PREFIX: Final = "/v2"
+"""Below it errors have the form of the Open Inference Protocol, and what is wrong is 400."""
 
 UNAVAILABLE_RETRY_S: Final = 5.0
 """What a client is told to wait for a model whose replica is being replaced."""
@@ -138,6 +142,20 @@ def _fault(error: Exception) -> Problem:
     )
 
 
+def response_to(path: str, problem: Problem) -> JSONResponse:
+    """Answer with a problem, in the form that the protocol of the path has."""
+    response = problem.response
+    if not _is_oip(path):
+        return response
+    status = 400 if problem.kind.status == 422 else problem.kind.status  # noqa: PLR2004
+    headers = {key: response.headers[key] for key in ("retry-after",) if key in response.headers}
+    return JSONResponse({"error": problem.detail}, status, headers)
+
+
+def _is_oip(path: str) -> bool:
+    return path == OIP_PREFIX or path.startswith(OIP_PREFIX + "/")
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of ``app`` with a problem."""
     for kind in (XaiServeError, ProblemError, Exception):
@@ -146,13 +164,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _answer_http)
 
 
-async def _answer(_: Request, error: Exception) -> JSONResponse:
-    return problem_of(error).response
+async def _answer(request: Request, error: Exception) -> JSONResponse:
+    return response_to(get_route_path(request.scope), problem_of(error))
 
 
-async def _answer_invalid(_: Request, error: Exception) -> JSONResponse:
+async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
     first = cast("RequestValidationError", error).errors()[0]
-    return problem_of(InvalidInputError(sentence(first))).response
+    return response_to(
+        get_route_path(request.scope), problem_of(InvalidInputError(sentence(first)))
+    )
 
 
 async def _answer_http(request: Request, error: Exception) -> JSONResponse:
@@ -160,6 +180,10 @@ async def _answer_http(request: Request, error: Exception) -> JSONResponse:
     said = cast("HTTPException", error)
     slug = {404: "no-such-path", 405: "method-not-allowed"}.get(said.status_code, "http")
     kind = Kind(said.status_code, slug, str(said.detail))
-    response = Problem(kind=kind, detail=f"{request.method} {request.url.path}").response
+    detail = f"{request.method} {request.url.path}"
+    path = get_route_path(request.scope)
+    if _is_oip(path):
+        detail = f"{said.detail}: {detail}"
+    response = response_to(path, Problem(kind=kind, detail=detail))
     response.headers.update(said.headers or {})
     return response

@@ -4,11 +4,15 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
+from jaxtyping import UInt8
+from torch import Tensor
+
 from xaiserve.explainers.base import Explainer
 from xaiserve.perturb.ticket import Limits
 from xaiserve.report.subject import FrameName
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
 from xaiserve.serve.telling import Told
+from xaiserve.types import Images, Scores
 
 Offered = Literal["blur", "inpaint"]
 """Contrast pictures that any request may ask for, whatever the model has."""
@@ -39,6 +43,34 @@ class PredictRequest:
 
     upload: Upload
     top: int = 5
+
+
+Pictures = Images | UInt8[Tensor, "n h w c"] | tuple[Upload, ...]
+"""Pictures of the model's size in image units, or of 8 bits; or files, of any size."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ScoreRequest:
+    """Score pictures together.
+
+    Parameters
+    ----------
+    pictures
+        At least one.
+    alone
+        Score each in a batch of its own and in float32, so that company cannot move its scores.
+    """
+
+    pictures: Pictures
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Scored:
+    """The scores of all classes, a row per picture, and of which model they are."""
+
+    scores: Scores
+    model_digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +112,8 @@ class ClassifierPort(Protocol):
         ...
 
     async def predict(self, request: PredictRequest) -> PredictBody: ...
+
+    async def score(self, request: ScoreRequest) -> Scored: ...
 
     async def explain(self, request: ExplainRequest) -> ExplainBody: ...
 

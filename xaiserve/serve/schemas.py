@@ -174,6 +174,9 @@ class ModelBody(Body):
         description="Of what makes the model's own contrast pictures, once they were asked for.",
     )
     in_flight: int = Field(description="Plans at work in the replica that answered.")
+    specification: dict[str, Any] = Field(  # Any: JSON
+        description="All that is known of the model besides its weights, as in xaiserve.json."
+    )
 
 
 class MethodBody(Body):

@@ -105,7 +105,7 @@ async def read_upload(
     if kind == "multipart/form-data":
         found = await _from_form(request, max_bytes, fields)
     elif kind.startswith("image/"):
-        found = {FIELD: (b"".join([chunk async for chunk in _limited(request, max_bytes)]), "")}
+        found = {FIELD: (b"".join([chunk async for chunk in limited(request, max_bytes)]), "")}
     elif kind == "application/json":
         found = await _named(request, fetcher, max_bytes, fields)
     else:
@@ -128,7 +128,7 @@ async def read_upload(
 async def _from_form(
     request: Request, max_bytes: int, fields: tuple[str, ...]
 ) -> dict[str, tuple[bytes, str]]:
-    stream = _limited(request, len(fields) * max_bytes, beside=MULTIPART_BYTES)
+    stream = limited(request, len(fields) * max_bytes, beside=MULTIPART_BYTES)
     parser = MultiPartParser(request.headers, stream, max_files=len(fields), max_fields=0)
     try:
         form = await parser.parse()
@@ -159,7 +159,7 @@ async def _named(
     request: Request, fetcher: Fetcher, max_bytes: int, fields: tuple[str, ...]
 ) -> dict[str, tuple[bytes, str]]:
     """Fetch what a JSON object names, ``image_uri`` and perhaps ``contrast_uri``."""
-    text = b"".join([chunk async for chunk in _limited(request, MULTIPART_BYTES)])
+    text = b"".join([chunk async for chunk in limited(request, MULTIPART_BYTES)])
     known = [f"{field}{URI}" for field in fields]
     try:
         given = json.loads(text)
@@ -178,21 +178,27 @@ async def _named(
     }
 
 
-async def _limited(
-    request: Request, max_bytes: int, *, beside: int = 0
+async def limited(
+    request: Request, max_bytes: int, *, beside: int = 0, what: str = FIELD
 ) -> AsyncGenerator[bytes, None]:
-    """Pass the body on while the pictures and what is beside them can be within the limit."""
+    """Pass the body on while the pictures and what is beside them can be within the limit.
+
+    Raises
+    ------
+    TooLargeError
+        The body is over the limit, or says that it is; what is left of it is not read.
+    """
     promised = request.headers.get("content-length", "")
     if promised.isdecimal() and int(promised) > max_bytes + beside:
-        raise _too_large(max_bytes)
+        raise _too_large(max_bytes, what)
     seen = 0
     chunks: AsyncIterator[bytes] = request.stream()
     async for chunk in chunks:
         seen += len(chunk)
         if seen > max_bytes + beside:
-            raise _too_large(max_bytes)
+            raise _too_large(max_bytes, what)
         yield chunk
 
 
-def _too_large(max_bytes: int, field: str = FIELD) -> TooLargeError:
+def _too_large(max_bytes: int, field: str) -> TooLargeError:
     return TooLargeError(f"{field} must be at most {max_bytes} bytes")

@@ -22,14 +22,25 @@ def health(service: Service) -> APIRouter:
     @router.get("/readyz", responses={503: PROBLEMS[503]})
     async def readyz() -> ReadyBody:
         """Say that every model answers, or which does not."""
-        cards = await asyncio.gather(*map(service.card, service.models), return_exceptions=True)
-        absent = [
-            name
-            for name, card in zip(service.models, cards, strict=True)
-            if isinstance(card, BaseException)
-        ]
-        if absent:
-            raise ModelUnavailableError(f"not ready: {', '.join(absent)}")
+        await all_ready(service)
         return ReadyBody(models=list(service.models))
 
     return router
+
+
+async def all_ready(service: Service) -> None:
+    """Ask every model.
+
+    Raises
+    ------
+    ModelUnavailableError
+        Some do not answer; the sentence says which.
+    """
+    cards = await asyncio.gather(*map(service.card, service.models), return_exceptions=True)
+    absent = [
+        name
+        for name, card in zip(service.models, cards, strict=True)
+        if isinstance(card, BaseException)
+    ]
+    if absent:
+        raise ModelUnavailableError(f"not ready: {', '.join(absent)}")

@@ -1,0 +1,190 @@
+"""``/v2``: the Open Inference Protocol, version 2, which Triton, KServe and MLServer speak."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+
+import xaiserve
+from xaiserve.errors import InvalidInputError, NotFoundError
+from xaiserve.serve.explanations import GRACE_S
+from xaiserve.serve.json_body import parsed, read_body
+from xaiserve.serve.oip_answers import Wish, answer_of, wishes_of
+from xaiserve.serve.oip_bodies import (
+    ErrorBody,
+    InferBody,
+    InferRequestBody,
+    LiveBody,
+    ModelMetadataBody,
+    ModelReadyBody,
+    ServerMetadataBody,
+    ServerReadyBody,
+    TensorBody,
+)
+from xaiserve.serve.problems import OIP_PREFIX
+from xaiserve.serve.requests import ScoreRequest
+from xaiserve.serve.routes.health import all_ready
+from xaiserve.serve.schemas import ModelBody
+from xaiserve.serve.service import Service, within
+from xaiserve.serve.tensors import INPUT, JSON_LENGTH, OUTPUT, pictures_of, split
+
+EXTENSIONS: Final = ["binary_tensor_data", "classification"]
+PLATFORM: Final = "xaiserve"
+
+_VERSION_DIGITS: Final = 12
+
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {  # Any: FastAPI's own type
+    status: {"model": ErrorBody, "description": meaning}
+    for status, meaning in {
+        400: "The request, a tensor or a picture is wrong",
+        404: "No model of that name or version",
+        413: "The body, a picture or the number of pictures is over a limit",
+        415: "A file that is no picture we read, or a compressed body",
+        429: "Full (with Retry-After)",
+        503: "The model is not available (with Retry-After)",
+    }.items()
+}
+_INFER_BODY: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": InferRequestBody.model_json_schema()},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+JsonLength = Annotated[
+    str | None,
+    Header(alias=JSON_LENGTH, description="Bytes of JSON before binary tensors, if there are any."),
+]
+
+
+def version_of(digest: str) -> str:
+    """Name a model's version: the digest says what it is, and its beginning is enough."""
+    return digest[:_VERSION_DIGITS]
+
+
+def oip(service: Service) -> APIRouter:
+    """Route the protocol."""
+
+    async def card(name: str) -> ModelBody:
+        return await service.card(name)
+
+    async def card_of_version(name: str, version: str) -> ModelBody:
+        found = await service.card(name)
+        known = version_of(found.digest)
+        if version != known:
+            raise NotFoundError(f"model {name!r} has the version {known}, got {version!r:.80}")
+        return found
+
+    router = APIRouter()
+    model = f"{OIP_PREFIX}/models/{{name}}"
+    router.include_router(_about_server(service))
+    router.include_router(_about_model(service, model, card))
+    router.include_router(_about_model(service, model + "/versions/{version}", card_of_version))
+    return router
+
+
+def _about_server(service: Service) -> APIRouter:
+    router = APIRouter(prefix=OIP_PREFIX)
+
+    @router.get("")
+    async def server() -> ServerMetadataBody:
+        """Describe the server."""
+        return ServerMetadataBody(
+            name="xaiserve", version=xaiserve.__version__, extensions=EXTENSIONS
+        )
+
+    @router.get("/health/live")
+    async def live() -> LiveBody:
+        """Say that the service runs."""
+        return LiveBody()
+
+    @router.get("/health/ready", responses={503: _ERRORS[503]})
+    async def ready() -> ServerReadyBody:
+        """Say that every model answers, or which does not."""
+        await all_ready(service)
+        return ServerReadyBody()
+
+    return router
+
+
+def _about_model(
+    service: Service, prefix: str, card: Callable[..., Awaitable[ModelBody]]
+) -> APIRouter:
+    """Route what the protocol has of one model; ``card`` depends on what the path names."""
+    router = APIRouter(prefix=prefix, responses={404: _ERRORS[404], 503: _ERRORS[503]})
+
+    Card = Annotated[ModelBody, Depends(card)]  # noqa: N806 -- a type
+
+    @router.get("")
+    async def metadata(name: str, model: Card) -> ModelMetadataBody:
+        """Describe what a model takes and gives."""
+        return _metadata(name, model, service.uploads.max_rows)
+
+    @router.get("/ready")
+    async def ready(name: str, _: Card) -> ModelReadyBody:
+        """Say that a model answers."""
+        return ModelReadyBody(name=name)
+
+    @router.post(
+        "/infer",
+        openapi_extra=_INFER_BODY,
+        responses={200: {"model": InferBody}, **_ERRORS},
+        response_class=Response,
+    )
+    async def infer(
+        request: Request, name: str, model: Card, json_length: JsonLength = None
+    ) -> Response:
+        """Score pictures together; answers in JSON, or in binary where an output is wished so."""
+        asked, wishes, body = await _asked(request, service, json_length)
+        scored = await within(GRACE_S, service.model(name).score(asked), name)
+        return answer_of(
+            scored.scores,
+            wishes,
+            model.labels,
+            {
+                "model_name": name,
+                "model_version": version_of(scored.model_digest),
+                **({} if body.id is None else {"id": body.id}),
+            },
+        )
+
+    return router
+
+
+async def _asked(
+    request: Request, service: Service, json_length: str | None
+) -> tuple[ScoreRequest, list[Wish], InferRequestBody]:
+    uploads = service.uploads
+    limit = uploads.max_json_bytes if json_length is None else uploads.max_tensor_bytes
+    head, binary = split(await read_body(request, limit), json_length)
+    body = await parsed(head, InferRequestBody)
+    alone = body.parameters.get("alone", False)
+    if not isinstance(alone, bool):
+        raise InvalidInputError(f"parameter alone must be true or false, got {alone!r:.80}")
+    pictures = pictures_of(body.inputs[0], binary, uploads.max_rows)
+    return ScoreRequest(pictures=pictures, alone=alone), wishes_of(body), body
+
+
+def _metadata(name: str, model: ModelBody, max_rows: int) -> ModelMetadataBody:
+    return ModelMetadataBody(
+        name=name,
+        versions=[version_of(model.digest)],
+        platform=PLATFORM,
+        inputs=[
+            TensorBody(
+                name=INPUT,
+                datatype="FP32",
+                shape=[-1, model.channels, model.height, model.width],
+            )
+        ],
+        outputs=[TensorBody(name=OUTPUT, datatype="FP32", shape=[-1, len(model.labels)])],
+        parameters={
+            "digest": model.digest,
+            "labels": model.labels,
+            "max_batch_size": max_rows,
+            "specification": model.specification,
+        },
+    )
