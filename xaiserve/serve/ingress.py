@@ -13,6 +13,7 @@ from xaiserve.serve.access import Guard, Guarded
 from xaiserve.serve.documentation import page
 from xaiserve.serve.request_ids import RequestIds
 from xaiserve.serve.routes.health import health
+from xaiserve.serve.routes.kserve import kserve
 from xaiserve.serve.routes.lists import lists
 from xaiserve.serve.routes.oip import oip
 from xaiserve.serve.routes.questions import questions
@@ -44,6 +45,7 @@ def build_ingress(
     _surround(app, guard, origins)
     app.include_router(questions(service), prefix="/v1")
     app.include_router(lists(service), prefix="/v1")
+    app.include_router(kserve(service), prefix="/v1")
     app.include_router(oip(service))
     app.include_router(health(service))
 

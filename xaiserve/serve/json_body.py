@@ -1,7 +1,8 @@
 """Bodies that are JSON: read within a limit, and parsed without a chance to exhaust the process."""
 
 import asyncio
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -11,6 +12,27 @@ from xaiserve.serve.config import sentence
 from xaiserve.serve.uploads import limited
 
 B = TypeVar("B", bound=BaseModel)
+
+
+def json_request(
+    kind: type[BaseModel],
+    other: Mapping[str, Any] | None = None,  # Any: OpenAPI
+) -> dict[str, Any]:
+    """Describe a body that routes read themselves; ``other`` has further media types."""
+    schema = kind.model_json_schema()
+    content = {"application/json": {"schema": _inlined(schema, schema.pop("$defs", {}))}}
+    return {"requestBody": {"required": True, "content": {**content, **(other or {})}}}
+
+
+def _inlined(part: Any, definitions: Mapping[str, Any]) -> Any:  # Any: JSON Schema
+    """Put definitions where they are referred to: the document has no other place for them."""
+    if isinstance(part, list):
+        return [_inlined(each, definitions) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        return _inlined(definitions[part["$ref"].rpartition("/")[2]], definitions)
+    return {key: _inlined(each, definitions) for key, each in part.items()}
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 import xaiserve
 from xaiserve.errors import InvalidInputError, NotFoundError
 from xaiserve.serve.explanations import GRACE_S
-from xaiserve.serve.json_body import parsed, read_body
+from xaiserve.serve.json_body import json_request, parsed, read_body
 from xaiserve.serve.oip_answers import Wish, answer_of, wishes_of
 from xaiserve.serve.oip_bodies import (
     ErrorBody,
@@ -44,15 +44,10 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {  # Any: FastAPI's own type
         503: "The model is not available (with Retry-After)",
     }.items()
 }
-_INFER_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": InferRequestBody.model_json_schema()},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
+_INFER_BODY: Final = json_request(
+    InferRequestBody,
+    {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+)
 
 JsonLength = Annotated[
     str | None,
@@ -73,17 +68,32 @@ def oip(service: Service) -> APIRouter:
 
     async def card_of_version(name: str, version: str) -> ModelBody:
         found = await service.card(name)
-        known = version_of(found.digest)
-        if version != known:
-            raise NotFoundError(f"model {name!r} has the version {known}, got {version!r:.80}")
+        _check_version(name, found.digest, version)
         return found
+
+    async def any_version() -> None:
+        """Take whatever version there is."""
+
+    async def this_version(version: str) -> str:
+        return version
 
     router = APIRouter()
     model = f"{OIP_PREFIX}/models/{{name}}"
+    versioned = model + "/versions/{version}"
     router.include_router(_about_server(service))
-    router.include_router(_about_model(service, model, card))
-    router.include_router(_about_model(service, model + "/versions/{version}", card_of_version))
+    for prefix, of, version in (
+        (model, card, any_version),
+        (versioned, card_of_version, this_version),
+    ):
+        router.include_router(_about_model(service, prefix, of))
+        router.include_router(_inference(service, prefix, version))
     return router
+
+
+def _check_version(name: str, digest: str, version: str | None) -> None:
+    known = version_of(digest)
+    if version not in {None, known}:
+        raise NotFoundError(f"model {name!r} has the version {known}, got {version!r:.80}")
 
 
 def _about_server(service: Service) -> APIRouter:
@@ -128,22 +138,36 @@ def _about_model(
         """Say that a model answers."""
         return ModelReadyBody(name=name)
 
+    return router
+
+
+def _inference(
+    service: Service, prefix: str, version: Callable[..., Awaitable[str | None]]
+) -> APIRouter:
+    """Route ``infer``: one way to the replica, the labels apart."""
+    router = APIRouter(prefix=prefix, responses=_ERRORS)
+
+    Version = Annotated[str | None, Depends(version)]  # noqa: N806 -- a type
+
     @router.post(
         "/infer",
         openapi_extra=_INFER_BODY,
-        responses={200: {"model": InferBody}, **_ERRORS},
+        responses={200: {"model": InferBody}},
         response_class=Response,
     )
     async def infer(
-        request: Request, name: str, model: Card, json_length: JsonLength = None
+        request: Request, name: str, version: Version, json_length: JsonLength = None
     ) -> Response:
         """Score pictures together; answers in JSON, or in binary where an output is wished so."""
+        port = service.model(name)
         asked, wishes, body = await _asked(request, service, json_length)
-        scored = await within(GRACE_S, service.model(name).score(asked), name)
+        scored = await within(GRACE_S, port.score(asked), name)
+        _check_version(name, scored.model_digest, version)
+        named = any(wish.classes for wish in wishes)
         return answer_of(
             scored.scores,
             wishes,
-            model.labels,
+            (await service.card(name)).labels if named else (),
             {
                 "model_name": name,
                 "model_version": version_of(scored.model_digest),
