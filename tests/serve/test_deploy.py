@@ -62,4 +62,4 @@ def test_serve_accepts_the_file(schemas: Any, written: dict[str, Any]):
 def test_the_arguments_are_a_valid_configuration_and_state_our_defaults(written: dict[str, Any]):
     config = make_config(written["applications"][0]["args"])
 
-    assert config == ServiceConfig(models=config.models)
+    assert config == ServiceConfig(models=config.models, logs=config.logs)

@@ -1,7 +1,7 @@
 """Where plans leave their questions and lanes take them: all that the engine's one lock guards."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from math import ceil
@@ -23,10 +23,15 @@ from xaiserve.perturb.lanes import Lane, Scored, fault_of
 from xaiserve.perturb.plan import QueryPlan
 from xaiserve.perturb.repeats import KEPT_BYTES, Repeats
 from xaiserve.perturb.ticket import Ticket
+from xaiserve.perturb.totals import Totals
 from xaiserve.types import Scores
 
 MOST_LOSSES: Final = 3
 """Workers that may die over the rows of one question before the question is given up."""
+
+
+OnBatch = Callable[[Sequence[Ticket[Any]], int, float], object]
+"""Hears of a batch that was scored: whose rows it held, how many, and the seconds it took."""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +71,8 @@ class Desk:
         Lets a plan start, go on with the scores of its question, or, without, end as it must.
     fail
         Ends a plan in an error.
+    on_batch
+        Called on the thread of a lane, before the plans of a batch go on.
     """
 
     def __init__(
@@ -76,6 +83,7 @@ class Desk:
         admit_bytes: int,
         advance: Callable[[Flight, Scores | None], object],
         fail: Callable[[Flight, BaseException], object],
+        on_batch: OnBatch | None = None,
     ) -> None:
         self.change = threading.Condition()
         self.seats: list[Seat] = []
@@ -89,11 +97,24 @@ class Desk:
         self._flights: set[Flight] = set()
         self._closing = False
         self._no_lanes = ""
+        self._totals = Totals()
+        self._on_batch = on_batch
 
     def __len__(self) -> int:
         """Plans and gradient methods that have come and not left."""
         with self.change:
             return len(self._flights) + len(self._entrance) + len(self.gradients)
+
+    @property
+    def totals(self) -> Totals:
+        with self.change:
+            return self._totals
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows that have been asked for and wait for a batch."""
+        with self.change:
+            return self.questions.rows
 
     # -- plans -------------------------------------------------------------------------------
 
@@ -123,6 +144,8 @@ class Desk:
         """Let a plan go, and others start in its place."""
         with self.change:
             self._flights.discard(flight)
+            repeated = flight.ticket.cost.repeated_questions
+            self._totals += Totals(repeated_questions=repeated)
             self._admit()
             self.change.notify_all()
 
@@ -175,13 +198,18 @@ class Desk:
             rows = min(rows, ceil(self.questions.rows / free.count(seat.under_way)))
             self.change.notify_all()
         seat.under_way += 1
+        self._totals += Totals(batches=1, room=seat.lane.rows)
         return self.questions.fill(rows, bulk_rows=self._bulk_rows(rows))
 
     def bring(self, batch: list[Slice], scored: Scored) -> None:
         """Note the scores of a batch."""
         rows = sum(map(len, batch))
         shares = torch.split(scored.scores, [len(part) for part in batch])
+        if self._on_batch is not None:
+            tickets = dict.fromkeys(part.question.flight.ticket for part in batch)
+            self._on_batch(tuple(tickets), rows, scored.seconds)
         with self.change:
+            self._totals += Totals(model_inputs=rows, device_seconds=scored.seconds)
             for part, share in zip(batch, shares, strict=True):
                 question = part.question
                 question.flight.ticket.charge(len(part), scored.seconds * len(part) / rows)

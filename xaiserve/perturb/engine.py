@@ -16,7 +16,7 @@ import torch
 
 from xaiserve.models.classifier import Classifier
 from xaiserve.perturb._batching import Flight, Question
-from xaiserve.perturb._desk import Desk
+from xaiserve.perturb._desk import Desk, OnBatch
 from xaiserve.perturb._feeding import Feeder
 from xaiserve.perturb._gradients import Ascent
 from xaiserve.perturb._stepping import closed, single_threaded
@@ -25,6 +25,7 @@ from xaiserve.perturb.lanes import Lane, LocalLane
 from xaiserve.perturb.plan import Done, Event, QueryPlan, Stop, StopKind, T, step, stop
 from xaiserve.perturb.query import leaves
 from xaiserve.perturb.ticket import Limits, Ticket
+from xaiserve.perturb.totals import Totals
 from xaiserve.types import Scores
 
 Steps = Generator[Event, None, T | QueryPlan[T]]
@@ -56,6 +57,8 @@ class Engine:
         this (one always is); counted apart for interactive plans and for the others.
     steppers
         Threads on which plans compute between questions.
+    on_batch
+        Hears of every batch, on the thread that feeds its lane.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Engine:
         batch_rows: int | None = None,
         admit_bytes: int = 1 << 30,
         steppers: int = 2,
+        on_batch: OnBatch | None = None,
     ) -> None:
         self.classifier = classifier
         self._own = [] if lanes else _local_lanes(classifier, batch_rows or classifier.batch_rows)
@@ -76,6 +80,7 @@ class Engine:
             admit_bytes=admit_bytes,
             advance=lambda *given: self._steppers.submit(self._advance, *given),
             fail=lambda *given: self._steppers.submit(self._fail, *given),
+            on_batch=on_batch,
         )
         # Gradient methods compute between the batches of the model in this process, if it scores
         # one at a time there; else on a thread of their own.
@@ -102,6 +107,16 @@ class Engine:
     def in_flight(self) -> int:
         """Plans submitted and not finished."""
         return len(self._desk)
+
+    @property
+    def pending_inputs(self) -> int:
+        """Model inputs that plans have asked for and that wait for a batch."""
+        return self._desk.pending_rows
+
+    @property
+    def totals(self) -> Totals:
+        """What has been done so far; repeated questions count when their plan ends."""
+        return self._desk.totals
 
     def submit(
         self,

@@ -29,6 +29,11 @@ class Places:
         self._free = asyncio.Semaphore(running)
         self._inside = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return max(0, self._inside - self._running)
+
     @asynccontextmanager
     async def place(self, *, patience_s: float | None = None) -> AsyncIterator[float]:
         """Hold a place; yields the seconds that were spent waiting for it.

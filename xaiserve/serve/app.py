@@ -34,10 +34,14 @@ from xaiserve.serve.fetching import Fetcher
 from xaiserve.serve.handles import RemoteClassifier
 from xaiserve.serve.ingress import build_ingress
 from xaiserve.serve.keeping import open_answers, result_cache
+from xaiserve.serve.logs import configure_logs
 from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Problem, problem_of
+from xaiserve.serve.ray_meter import RayMeter
+from xaiserve.serve.request_ids import set_request_id
 from xaiserve.serve.requests import ExplainRequest, PredictRequest, Scored, ScoreRequest
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
 from xaiserve.serve.service import Service
+from xaiserve.serve.settings import Logs
 from xaiserve.serve.telling import Told
 from xaiserve.serve.translator import (
     RemoteTranslator,
@@ -71,10 +75,13 @@ class ClassifierReplica:
         self,
         name: str,
         model: ModelSettings,
+        *,
         queue: Queue,
         uploads: Uploads,
+        logs: Logs,
         translator: DeploymentHandle[Any] | None = None,
     ) -> None:
+        configure_logs(logs)
         classifier = load_classifier(
             model.source,
             name=name,
@@ -97,12 +104,14 @@ class ClassifierReplica:
             draw=overlay_png,
             contrast=None if contrasts is None else contrasts.kind,
             open_contrasts=None if contrasts is None else self._open_contrasts,
+            meter=RayMeter(),
         )
 
     async def card(self) -> ModelBody:
         return await self._server.card()
 
     async def predict(self, request: PredictRequest) -> PredictBody | Problem:
+        set_request_id(request.request_id)
         return await _as_value(self._server.predict(request))
 
     async def score(self, request: ScoreRequest) -> Scored | Problem:
@@ -110,10 +119,12 @@ class ClassifierReplica:
 
     async def explain(self, request: ExplainRequest) -> ExplainBody | Problem:
         self._loop = asyncio.get_running_loop()
+        set_request_id(request.request_id)
         return await _as_value(self._server.explain(request))
 
     async def stream(self, request: ExplainRequest) -> AsyncGenerator[Told | Problem, None]:
         self._loop = asyncio.get_running_loop()
+        set_request_id(request.request_id)
         async with aclosing(self._server.stream(request)) as told:
             try:
                 async for each in told:
@@ -156,7 +167,8 @@ def _count_images(requests: list[TranslateRequest]) -> int:
 class TranslatorReplica:
     """`TranslatorServer` in a replica: pictures of many requests are drawn together."""
 
-    def __init__(self, translator: TranslatorSettings) -> None:
+    def __init__(self, translator: TranslatorSettings, logs: Logs) -> None:
+        configure_logs(logs)
         self._server = TranslatorServer(
             load_translator(translator.source, device=translator.device)
         )
@@ -214,9 +226,11 @@ class Ingress:
     """The routes in a replica, with a handle per model."""
 
     def __init__(self, models: Mapping[str, DeploymentHandle[Any]], config: ServiceConfig) -> None:
+        configure_logs(config.logs)
+        self._meter = RayMeter()
         store = open_answers(config.answers)
         self._service = Service(
-            explanations=Explanations(result_cache(store, config.answers)),
+            explanations=Explanations(result_cache(store, config.answers), self._meter),
             models={name: RemoteClassifier(name, handle) for name, handle in models.items()},
             uploads=config.uploads,
             budget=config.budget,
@@ -228,7 +242,9 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> FastAPI:
         keys = self._access.keys
         guard = None if keys is None else Guard(Path(keys), share=self._share)
-        return build_ingress(self._service, guard=guard, origins=self._access.origins)
+        return build_ingress(
+            self._service, guard=guard, origins=self._access.origins, meter=self._meter
+        )
 
 
 def build_app(config: ServiceConfig) -> Application:
@@ -263,19 +279,26 @@ def _classifier(
         max_constructor_retry_count=STARTS,
         ray_actor_options={"num_cpus": model.cpus, "num_gpus": model.gpus},
     )
-    translator = None if model.translator is None else _translator(name, model.translator, queue)
-    return deploy(ClassifierReplica).bind(name, model, queue, config.uploads, translator)
+    translator = None if model.translator is None else _translator(name, model.translator, config)
+    return deploy(ClassifierReplica).bind(
+        name,
+        model,
+        queue=queue,
+        uploads=config.uploads,
+        logs=config.logs,
+        translator=translator,
+    )
 
 
-def _translator(name: str, translator: TranslatorSettings, queue: Queue) -> Application:
+def _translator(name: str, translator: TranslatorSettings, config: ServiceConfig) -> Application:
     deploy = serve.deployment(
         name=f"translator-{name}",
         num_replicas=translator.replicas,
         max_ongoing_requests=ONGOING_BATCHES * translator.batch_images,
         # Per classifier replica: each of its explanations has at most one request here.
-        max_queued_requests=max(queue.running, ONGOING_BATCHES * translator.batch_images),
+        max_queued_requests=max(config.queue.running, ONGOING_BATCHES * translator.batch_images),
         graceful_shutdown_timeout_s=translator.timeout_s,
         max_constructor_retry_count=STARTS,
         ray_actor_options={"num_cpus": translator.cpus, "num_gpus": translator.gpus},
     )
-    return deploy(TranslatorReplica).bind(translator)
+    return deploy(TranslatorReplica).bind(translator, config.logs)

@@ -30,6 +30,7 @@ from xaiserve.serve import answers
 from xaiserve.serve.admission import Places
 from xaiserve.serve.config import Queue
 from xaiserve.serve.contrasting import Contrasts, OpenOwn
+from xaiserve.serve.metrics import Meter, NoMeter
 from xaiserve.serve.requests import (
     ExplainRequest,
     PredictRequest,
@@ -40,6 +41,8 @@ from xaiserve.serve.requests import (
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody, ScoreBody
 from xaiserve.serve.scoring import images_of, scores_of
 from xaiserve.serve.telling import Telling, Told
+from xaiserve.serve.tracing import Batches, span
+from xaiserve.serve.watching import Watch
 from xaiserve.storage.pictures import PictureLimits
 from xaiserve.types import Scores
 
@@ -65,6 +68,8 @@ class ClassifierServer:
     contrast, open_contrasts
         Name of what makes the model's own contrast pictures, and what opens that on first use;
         none when it has none.
+    meter
+        Where numbers go; nowhere when none.
     """
 
     def __init__(
@@ -76,9 +81,12 @@ class ClassifierServer:
         draw: answers.Draw,
         contrast: str | None = None,
         open_contrasts: OpenOwn | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._classifier = classifier
-        self._engine = Engine(classifier)
+        self._watch = Watch(classifier.name, meter or NoMeter())
+        self._batches = Batches()
+        self._engine = Engine(classifier, on_batch=self._batches.note)
         self._limits = limits
         self._draw = draw
         self._contrasts = Contrasts(
@@ -132,6 +140,18 @@ class ClassifierServer:
         spec = self._classifier.spec
         grey = spec.neutral.expand(spec.channels, spec.height, spec.width).contiguous()
         await self._run(scores_plan(grey))
+        self.sample()
+
+    @property
+    def pending_inputs(self) -> float:
+        """Model inputs to come: those asked for, and what explanations that wait will ask."""
+        expected = self._explanations.waiting * self._watch.typical_inputs
+        return self._engine.pending_inputs + expected
+
+    def sample(self) -> None:
+        """Publish the engine's numbers: with each answer, and whenever Serve checks its health."""
+        waiting = self._explanations.waiting
+        self._watch.sample(self._engine, waiting=waiting, pending=self.pending_inputs)
 
     async def predict(self, request: PredictRequest) -> PredictBody:
         """Score one picture, in one batch with others that are there.
@@ -146,6 +166,7 @@ class ClassifierServer:
         async with self._predicts.place():
             case = await self._load(request.upload, target=0)
             scores = await self._run(scores_plan(case.image, alone=False))
+        self.sample()
         spec = self._classifier.spec
         return PredictBody(
             model=self._classifier.name,
@@ -211,25 +232,37 @@ class ClassifierServer:
         self, request: ExplainRequest, telling: Telling | None = None
     ) -> ExplainBody:
         seconds = request.limits.max_seconds
-        async with self._explanations.place(patience_s=seconds) as waited_s:
-            started = time.monotonic() - waited_s
-            wished = 0 if request.target is None else request.target
-            index = self._classifier.spec.class_index(wished)
-            case = await self._load(request.upload, target=index)
-            scores = await self._run(scores_plan(case.image))
-            if request.target is None:
-                case = dataclasses.replace(case, target=int(scores[0].argmax()))
-            if isinstance(request.explainer, GradientExplainer):
-                # Loads on first use; here, so that nothing is awaited between start and wait, and
-                # no plan is left running by a cancellation in between.
-                await asyncio.to_thread(self._classifier.gradients)
+        with self._watch.explanation(request.explainer.name) as seen:
             try:
-                case = await self._contrasted(request, case, started)
-            except NoExplanationError as error:
-                return self._answer(request, case, scores, waited_s).none(str(error), Cost())
-            spent_s = time.monotonic() - started
-            answer = self._answer(request, case, scores, waited_s)
+                async with self._explanations.place(patience_s=seconds) as waited_s:
+                    seen.waited_s = waited_s
+                    return seen.answered(await self._explained(request, waited_s, telling))
+            finally:
+                self.sample()
+
+    async def _explained(
+        self, request: ExplainRequest, waited_s: float, telling: Telling | None
+    ) -> ExplainBody:
+        started = time.monotonic() - waited_s
+        wished = 0 if request.target is None else request.target
+        index = self._classifier.spec.class_index(wished)
+        case = await self._load(request.upload, target=index)
+        scores = await self._run(scores_plan(case.image))
+        if request.target is None:
+            case = dataclasses.replace(case, target=int(scores[0].argmax()))
+        if isinstance(request.explainer, GradientExplainer):
+            # Loads on first use; here, so that nothing is awaited between start and wait, and
+            # no plan is left running by a cancellation in between.
+            await asyncio.to_thread(self._classifier.gradients)
+        try:
+            case = await self._contrasted(request, case, started)
+        except NoExplanationError as error:
+            return self._answer(request, case, scores, waited_s).none(str(error), Cost())
+        spent_s = time.monotonic() - started
+        answer = self._answer(request, case, scores, waited_s)
+        with span("plan") as plan:
             ticket = self._start(request, case, spent_s, telling)
+            self._batches.follow(ticket, plan)
             if telling is not None:
                 telling.begin(ticket, answer.subject)
             try:
@@ -238,7 +271,7 @@ class ClassifierServer:
                 return answer.none(str(error), ticket.cost)
             except QueryBudgetError as error:
                 raise self._blamed(error, request, spent_s) from error
-            return await asyncio.to_thread(answer.explained, explanation, ticket.cost)
+        return await asyncio.to_thread(answer.explained, explanation, ticket.cost)
 
     def _answer(
         self, request: ExplainRequest, case: Case, scores: Scores, waited_s: float
@@ -280,16 +313,17 @@ class ClassifierServer:
         )
 
     async def _load(self, upload: Upload, target: int) -> Case:
-        return await asyncio.to_thread(
-            load_case,
-            upload.data,
-            self._classifier,
-            # Given always: finding the top class belongs to the engine's thread, not to this one.
-            target,
-            name=upload.name,
-            limits=self._limits,
-            value_range=upload.value_range,
-        )
+        with span("load"):
+            return await asyncio.to_thread(
+                load_case,
+                upload.data,
+                self._classifier,
+                # Given always: finding the top class belongs to the engine's thread, not to this.
+                target,
+                name=upload.name,
+                limits=self._limits,
+                value_range=upload.value_range,
+            )
 
     def _start(
         self, request: ExplainRequest, case: Case, spent_s: float, telling: Telling | None

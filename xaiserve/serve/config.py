@@ -17,7 +17,7 @@ from xaiserve.contrasts.opening import ContrastSettings, settings_of
 from xaiserve.errors import InvalidInputError
 from xaiserve.models.precision import Precision
 from xaiserve.models.sources import Format
-from xaiserve.serve.settings import Access, Answers, Settings, Sources
+from xaiserve.serve.settings import Access, Answers, Logs, Settings, Sources, Tracing
 from xaiserve.storage.pictures import PictureLimits
 
 MULTIPART_BYTES: Final = 64 << 10
@@ -173,6 +173,13 @@ class ServiceConfig(Settings):
     access: Access = Access()
     sources: Sources = Sources()
     answers: Answers = Answers()
+    logs: Logs = Logs()
+    tracing: Tracing | None = None
+    """Off when none. With ``serve deploy`` it is Serve's own ``tracing_config`` that counts."""
+
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Where Ray's exporter answers Prometheus, when the service starts its Ray; any when none."""
+
     ingress_replicas: Annotated[int, Field(ge=1)] = 1
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000

@@ -8,6 +8,7 @@ from typing import Final
 
 from xaiserve.errors import ModelUnavailableError, XaiServeError
 from xaiserve.serve.flights import Flights, Tell
+from xaiserve.serve.metrics import RESULT_CACHE, Meter, NoMeter
 from xaiserve.serve.problems import ProblemError
 from xaiserve.serve.requests import ClassifierPort, ExplainRequest
 from xaiserve.serve.result_cache import ResultCache
@@ -32,10 +33,13 @@ class Explanations:
     ----------
     cache
         Where answers are kept; nowhere when none.
+    meter
+        Counts what was found there and what was not.
     """
 
-    def __init__(self, cache: ResultCache | None = None) -> None:
+    def __init__(self, cache: ResultCache | None = None, meter: Meter | None = None) -> None:
         self._cache = cache
+        self._meter = meter or NoMeter()
         self._flights = Flights()
         self._cards: dict[str, tuple[float, ModelBody]] = {}
 
@@ -62,7 +66,11 @@ class Explanations:
         """
         card = await self._card(name, port)
         result = None if card is None else result_id(request, card)
-        if (kept := await self._kept(result, request)) is not None:
+        kept = await self._kept(result, request)
+        if self._cache is not None and card is not None:
+            outcome = "miss" if kept is None else "hit"
+            self._meter.count(RESULT_CACHE, model=card.name, outcome=outcome)
+        if kept is not None:
             yield kept
             return
 

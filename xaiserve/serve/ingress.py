@@ -11,6 +11,8 @@ import xaiserve
 from xaiserve.serve import problems
 from xaiserve.serve.access import Guard, Guarded
 from xaiserve.serve.documentation import page
+from xaiserve.serve.metrics import Meter, NoMeter
+from xaiserve.serve.observing import Observed
 from xaiserve.serve.request_ids import RequestIds
 from xaiserve.serve.routes.health import health
 from xaiserve.serve.routes.kserve import kserve
@@ -21,7 +23,11 @@ from xaiserve.serve.service import Service
 
 
 def build_ingress(
-    service: Service, *, guard: Guard | None = None, origins: Sequence[str] = ()
+    service: Service,
+    *,
+    guard: Guard | None = None,
+    origins: Sequence[str] = (),
+    meter: Meter | None = None,
 ) -> FastAPI:
     """Build the HTTP application.
 
@@ -31,6 +37,8 @@ def build_ingress(
         Asks for API keys; everybody is let in when none.
     origins
         Web pages whose scripts may ask.
+    meter
+        Where numbers go; nowhere when none.
     """
     app = FastAPI(
         title="xaiserve",
@@ -42,7 +50,7 @@ def build_ingress(
         dependencies=[] if guard is None else [Security(HTTPBearer(auto_error=False))],
     )
     problems.install(app)
-    _surround(app, guard, origins)
+    _surround(app, guard, origins, meter or NoMeter())
     app.include_router(questions(service), prefix="/v1")
     app.include_router(lists(service), prefix="/v1")
     app.include_router(kserve(service), prefix="/v1")
@@ -56,7 +64,7 @@ def build_ingress(
     return app
 
 
-def _surround(app: FastAPI, guard: Guard | None, origins: Sequence[str]) -> None:
+def _surround(app: FastAPI, guard: Guard | None, origins: Sequence[str], meter: Meter) -> None:
     """Put what every request passes around the routes, the innermost first."""
     if guard is not None:
         app.add_middleware(Guarded, guard=guard)
@@ -68,4 +76,5 @@ def _surround(app: FastAPI, guard: Guard | None, origins: Sequence[str]) -> None
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
+    app.add_middleware(Observed, meter=meter)
     app.add_middleware(RequestIds)

@@ -1,7 +1,7 @@
 """What the routes ask of a classifier, free of HTTP and of Ray."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import UInt8
@@ -10,6 +10,7 @@ from torch import Tensor
 from xaiserve.explainers.base import Explainer
 from xaiserve.perturb.ticket import Limits
 from xaiserve.report.subject import FrameName
+from xaiserve.serve.request_ids import request_id
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
 from xaiserve.serve.telling import Told
 from xaiserve.types import Images, Scores
@@ -43,6 +44,7 @@ class PredictRequest:
 
     upload: Upload
     top: int = 5
+    request_id: str = field(default_factory=request_id, compare=False)
 
 
 Pictures = Images | UInt8[Tensor, "n h w c"] | tuple[Upload, ...]
@@ -101,6 +103,7 @@ class ExplainRequest:
     overlay: bool = True
     saliency: bool = False
     contrast: Upload | Offered | None = None
+    request_id: str = field(default_factory=request_id, compare=False)
 
 
 @runtime_checkable

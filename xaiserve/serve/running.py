@@ -17,6 +17,7 @@ from xaiserve.serve.app import build_app
 from xaiserve.serve.checking import check_models
 from xaiserve.serve.config import ModelSettings, ServiceConfig, prepare_environment
 from xaiserve.serve.keys import read_keys
+from xaiserve.serve.tracing import service_tracing
 
 LOCAL: Final = "local"
 APPLICATION: Final = "xaiserve"
@@ -182,6 +183,7 @@ def _enter_ray(config: ServiceConfig, address: str, *, show_logs: bool) -> RayOr
         object_store_memory=OBJECT_STORE_BYTES,
         log_to_driver=show_logs,
         logging_level=logging.ERROR,
+        _metrics_export_port=config.metrics_port,
     )
     return "started"
 
@@ -202,6 +204,7 @@ def _deploy(config: ServiceConfig) -> None:
         proxy_location="HeadOnly",
         http_options={"host": config.host, "port": config.port},
         logging_config=quiet,
+        tracing_config=service_tracing(config.tracing),
     )
     try:
         serve.run(build_app(config), name=APPLICATION, logging_config=quiet)

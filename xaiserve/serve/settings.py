@@ -1,7 +1,7 @@
 """How a service is run: who may use it, what it fetches; parts of `config.ServiceConfig`."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -35,6 +35,24 @@ class Access(Settings):
             if origin != ANY_ORIGIN and (not parts.netloc or origin != whole):
                 raise ValueError(f"must be scheme://host[:port] or *, got {origin!r}")
         return origins
+
+
+class Logs(Settings):
+    """What the service's processes log, each to its standard error."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+    """``INFO`` is a line per request and per explanation."""
+
+
+class Tracing(Settings):
+    """OpenTelemetry traces."""
+
+    sampling_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Of requests that bring no trace of their own."""
+
+    exporter: Place | None = None
+    """``module:function`` that returns span processors; OTLP over HTTP when none."""
 
 
 class Sources(Settings):
