@@ -46,6 +46,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "train": Entry("xaiserve.cli.train:command", "Train a model on labelled pictures."),
     "make-data": Entry("xaiserve.cli.make_data:command", "Generate pictures with a known answer."),
     "status": Entry("xaiserve.cli.status:command", "Say how far a job has come."),
+    "doctor": Entry("xaiserve.cli.doctor:command", "Say what is wrong with a set-up."),
     "logs": Entry("xaiserve.cli.logs:command", "Print what a job has logged."),
 }
 

@@ -67,6 +67,12 @@ class JobServer:
             except RuntimeError as error:  # another server answers, and knows no version of Ray
                 raise self._no_server() from error
 
+    def ray_version(self) -> str:
+        """Return the version of Ray that the cluster runs."""
+        with self._explained():
+            about: dict[str, str] = self._client._do_request("GET", "/api/version").json()  # noqa: SLF001 -- `get_version` gives that of the protocol
+        return about["ray_version"]
+
     def submit(self, entrypoint: str, *, out: str) -> str:
         """Start ``entrypoint``, a shell command, on the cluster's head and return the job's id.
 
