@@ -28,6 +28,7 @@ NAMES: Final = {
     "job-overhead": "benchmarks.job_overhead",
     "serve-throughput": "benchmarks.serve_throughput",
     "serve-explain": "benchmarks.serve_explain",
+    "job-manifest": "benchmarks.job_manifest",
     "clear-oracle": "benchmarks.clear_oracle",
     "clear-overdetermination": "benchmarks.clear_overdetermination",
     "clear-cost": "benchmarks.clear_cost",

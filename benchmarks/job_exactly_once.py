@@ -23,11 +23,11 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.common import Report, report
 from xaiserve.errors import XaiServeError
-from xaiserve.storage.dataset import read_manifest, read_rows
+from xaiserve.storage.dataset import PARTS, read_manifest, read_rows
 from xaiserve.storage.objects import ObjectStore
 from xaiserve.storage.opening import open_store
 from xaiserve.storage.parquet import read_parquet
-from xaiserve.testing.jobs import descendants, job_process, title, write_images, write_model
+from xaiserve.testing.jobs import WORKER, descendants, job_process, title, write_images, write_model
 from xaiserve.testing.swift import SwiftServer, swift_server
 
 Victim = Literal["driver", "actor", "node", "store"]
@@ -146,7 +146,7 @@ class Scene:
         return process.poll() is None
 
     def _parts(self) -> int:
-        return sum(key.endswith(".parquet") for key in self._store.list("method="))
+        return sum(key.endswith(".parquet") for key in self._store.list(PARTS))
 
     def _kill(self, victim: Victim, process: Process) -> None:
         ways: Mapping[Victim, Callable[[], None]] = {
@@ -159,7 +159,7 @@ class Scene:
 
     def _kill_actor(self) -> None:
         raylets = descendants(os.getpid())
-        actors = [pid for pid in raylets if "MapWorker" in title(pid)]
+        actors = [pid for pid in raylets if WORKER in title(pid)]
         os.kill(self._dice.choice(actors), signal.SIGKILL)
 
     def _kill_node(self) -> None:

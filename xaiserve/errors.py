@@ -16,6 +16,7 @@
     ├── ModelUnavailableError        the model cannot be loaded, or no replica holds it
     ├── ClassifierFaultError         the model raised, or answered with NaN or a wrong shape
     ├── TrainingFailedError          a training diverged, or its workers keep dying
+    ├── WorkerLostError              the process that worked on it died each time it tried
     └── StoreUnavailableError        bucket unreachable, or credentials missing or refused
 """
 
@@ -78,6 +79,10 @@ class ClassifierFaultError(XaiServeError):
 
 class TrainingFailedError(XaiServeError):
     """A training cannot go on: it diverged, or its workers keep dying."""
+
+
+class WorkerLostError(XaiServeError):
+    """The process that worked on it died, each time it tried."""
 
 
 class StoreUnavailableError(XaiServeError):

@@ -7,11 +7,12 @@ from click.testing import CliRunner, Result
 
 from xaiserve.cli import main
 from xaiserve.pipelines import explain, pointing_game
-from xaiserve.pipelines.dataset import pending, plan_job
+from xaiserve.pipelines.dataset import cutter_for, plan_job
 from xaiserve.pipelines.explain import AsItIs
 from xaiserve.pipelines.pointing import PointingFinisher
 from xaiserve.pipelines.reporting import PER_METHOD, job_report
-from xaiserve.pipelines.worker import Worker, WorkOrder
+from xaiserve.pipelines.worker import Worker
+from xaiserve.storage.ids import IdSet
 from xaiserve.storage.local import LocalStore
 from xaiserve.storage.opening import open_store
 from xaiserve.storage.results import open_results
@@ -30,18 +31,10 @@ def run_here(
     """Do the job in this process, without Ray; the second image cannot be read."""
     job = plan_job(config, finisher)
     results = open_results(open_store(config.out), job.settings)
-    worker = Worker(
-        WorkOrder(
-            config=config,
-            config_digest=results.config_digest,
-            model_digest=job.model_digest,
-            finisher=finisher,
-            threads=1,
-        )
-    )
-    for chunk in pending(job, frozenset(), workers=1):
+    worker = Worker(job.order(results, threads=1))
+    for chunk in cutter_for(job, IdSet.of_texts([]), workers=1):
         worker.publish(chunk)
-    results.finish(job.task_ids)
+    results.finish(job.task_ids())
     return Path(config.out)
 
 

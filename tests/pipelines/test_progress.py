@@ -52,7 +52,7 @@ def test_what_an_earlier_run_published_and_the_start_do_not_count_as_speed(repor
 
 def test_progress_is_read_back_from_the_output(reporter, tmp_path):
     reporter.start()
-    last = reporter.end("done")
+    last = reporter.enter("done")
     written = (tmp_path / PROGRESS).read_bytes()
     assert Progress.from_json(written) == last
     assert json.loads(written)["state"] == "done"
@@ -70,4 +70,4 @@ def test_failures_of_an_earlier_run_are_still_failures(tmp_path, clock, told):
     store = LocalStore(tmp_path)
     resumed = Reporter(store, total=3, resumed=2, failed=1, tell=told.append, clock=clock)
     resumed.add(done=1, failed=1, model_inputs=10)
-    assert resumed.end("done").failed == 2
+    assert resumed.enter("done").failed == 2

@@ -1,4 +1,5 @@
 import dataclasses
+from itertools import islice
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,8 @@ from xaiserve.errors import InvalidInputError
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.pipelines import explain, pointing_game
 from xaiserve.pipelines.cluster import Crew, Placement, crew_for
-from xaiserve.pipelines.tasks import Chunk, Task, chunks, make_tasks, tasks_per_part
+from xaiserve.pipelines.cutting import PART_S, Cutter
+from xaiserve.pipelines.tasks import Task, make_tasks
 from xaiserve.storage.manifest import ImageRow
 
 ROW = ImageRow(row_id="a", uri="/a.png", target="1", mask="/m.png")
@@ -17,7 +19,7 @@ GIVEN = {"images": "x", "out": "y", "model": "toy", "model_source": "z", "method
 
 
 def task_id(row=ROW, method="occlusion", options=None, settings=SETTINGS):
-    return make_tasks([row], make_explainer(method, options), settings)[0].task_id
+    return next(make_tasks([row], make_explainer(method, options), settings)).task_id
 
 
 def test_a_task_is_known_by_its_row_its_method_and_what_decides_the_result():
@@ -41,39 +43,67 @@ def numbered(count, start=0):
     return tuple(Task(str(start + number), ROW) for number in range(count))
 
 
+def cutter(tasks, workers, size=None):
+    left = sum(map(len, tasks.values()))
+    return Cutter(tasks, left=left, workers=workers, size=size)
+
+
 counts = st.lists(st.integers(0, 60), max_size=3)
 
 
-@given(counts, st.integers(1, 9), st.none() | st.integers(1, 40))
-def test_chunks_hold_every_task_once_and_in_order(counts, workers, size):
+@given(counts, st.integers(1, 9), st.none() | st.integers(1, 40), st.floats(0.01, 100))
+def test_chunks_hold_every_task_once_and_in_order(counts, workers, size, seconds):
     tasks = {f"method-{index}": numbered(count) for index, count in enumerate(counts)}
-    found = list(chunks(tasks, workers, size))
+    found, cut = [], cutter(tasks, workers, size)
+    for chunk in cut:
+        found.append(chunk)
+        cut.learn(chunk.method, len(chunk.tasks), seconds)
     for method, mine in tasks.items():
         assert [task for each in found if each.method == method for task in each.tasks] == [*mine]
-    assert all(1 <= len(chunk.tasks) <= (size or 32) for chunk in found)
+    assert all(1 <= len(chunk.tasks) <= (size or 60) for chunk in found)
 
 
 def test_chunks_become_smaller_towards_the_end_of_the_job():
     tasks = {"rise": numbered(40), "lime": numbered(10)}
-    sizes = [len(chunk.tasks) for chunk in chunks(tasks, 2)]
+    sizes = [len(chunk.tasks) for chunk in cutter(tasks, 2)]
     assert sizes[:3] == [7, 6, 5]
     assert sizes[-8:] == [1] * 8
 
 
 def test_chunks_of_a_size_that_was_asked_for_all_have_it():
-    assert [len(chunk.tasks) for chunk in chunks({"rise": numbered(10)}, 2, 4)] == [4, 4, 2]
+    assert [len(chunk.tasks) for chunk in cutter({"rise": numbered(10)}, 2, 4)] == [4, 4, 2]
 
 
-def test_a_chunk_survives_the_way_to_a_worker():
-    chunk = Chunk("rise", (Task("1", ROW), Task("2", ImageRow(row_id="b", uri="/b.png"))))
-    assert Chunk.from_json(chunk.to_json()) == chunk
+def test_chunks_grow_to_what_takes_a_worker_the_wanted_time():
+    cut = cutter({"rise": numbered(100_000)}, 2)
+    sizes = []
+    for chunk in islice(cut, 8):
+        sizes.append(len(chunk.tasks))
+        cut.learn("rise", sizes[-1], sizes[-1] * PART_S / 400)
+    assert sizes == [8, 32, 128, 400, 400, 400, 400, 400]
+    cut.learn("rise", 400, 400 * PART_S / 10)
+    assert len(next(cut).tasks) == 10
 
 
-@pytest.mark.parametrize(
-    ("rows", "workers", "size"), [(1, 4, 1), (12, 2, 2), (100, 2, 13), (100_000, 16, 32)]
-)
-def test_parts_are_small_enough_to_keep_all_workers_busy(rows, workers, size):
-    assert tasks_per_part(rows, workers) == size
+def test_no_more_tasks_are_taken_from_a_stream_than_are_given_out():
+    taken = []
+    stream = (taken.append(task) or task for task in numbered(1000))
+    next(Cutter({"rise": stream}, left=1000, workers=1))
+    assert len(taken) == 8
+
+
+def test_a_chunk_that_kills_its_workers_is_divided_down_to_the_fault():
+    cut = Cutter({"rise": numbered(5)}, left=5, workers=1, size=5)
+    healthy, lost = [], []
+    for chunk in cut:
+        if chunk.lost:
+            lost += [(task.task_id, chunk.lost) for task in chunk.tasks]
+        elif any(task.task_id == "3" for task in chunk.tasks):
+            cut.take_back(chunk, "it died")
+        else:
+            healthy += [task.task_id for task in chunk.tasks]
+    assert sorted(healthy) == ["0", "1", "2", "4"]
+    assert lost == [("3", "it died")]
 
 
 @pytest.mark.parametrize(

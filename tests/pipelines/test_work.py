@@ -13,7 +13,6 @@ from PIL import Image
 
 from xaiserve.errors import (
     InvalidInputError,
-    ModelUnavailableError,
     NoExplanationError,
     StoreUnavailableError,
 )
@@ -91,7 +90,7 @@ def engine(config):
 
 
 def tasks_of(images, explainer):
-    return make_tasks(expand(str(images)), explainer, SETTINGS)
+    return tuple(make_tasks(expand(str(images)), explainer, SETTINGS))
 
 
 def occlusion():
@@ -281,8 +280,8 @@ def test_a_chunk_that_is_done_twice_is_published_once(config, manifest, tmp_path
     store = LocalStore(tmp_path / "out")
     worker = Worker(order_of(config, store))
     chunk = Chunk("occlusion", tasks_of(manifest, occlusion()))
-    reports = [worker({"chunk": [chunk.to_json()]}) for _ in range(2)]
-    assert [report["done"] for report in reports] == [[6], [6]]
+    reports = [worker.publish(chunk) for _ in range(2)]
+    assert [report.done for report in reports] == [6, 6]
     assert read_rows(store, ["row_id"]).num_rows == 6
     row_format = RowFormat(pointed(Explanation), Frame)
     rows = read_results(store, "occlusion", row_format)
@@ -290,16 +289,31 @@ def test_a_chunk_that_is_done_twice_is_published_once(config, manifest, tmp_path
 
 
 @pytest.mark.usefixtures("threads")
-def test_a_worker_that_finds_another_model_refuses(config, tmp_path):
+def test_a_worker_that_finds_another_model_refuses(config, manifest, tmp_path):
     order = order_of(config, LocalStore(tmp_path / "out"), model_digest="another")
-    with pytest.raises(ModelUnavailableError, match="differs between machines"):
-        Worker(order)
+    report = Worker(order).publish(Chunk("occlusion", tasks_of(manifest, occlusion())))
+    assert "differs between machines" in report.fault
+    assert not report.of_store
+
+
+@pytest.mark.usefixtures("threads")
+def test_an_image_over_which_workers_die_has_a_row_that_says_so(config, manifest, tmp_path):
+    store = LocalStore(tmp_path / "out")
+    chunk = Chunk("occlusion", tasks_of(manifest, occlusion())[:1], lost="it died 4 times")
+    assert Worker(order_of(config, store)).publish(chunk).failed == 1
+    (row,) = read_rows(store, ["status", "error_kind", "error_text"]).to_pylist()
+    assert row == {
+        "status": "error",
+        "error_kind": "WorkerLostError",
+        "error_text": "it died 4 times",
+    }
 
 
 @pytest.mark.usefixtures("threads")
 def test_a_store_that_refuses_is_reported_as_the_jobs_fault(config, manifest, tmp_path):
     worker = Worker(order_of(config, LocalStore(tmp_path / "out")))
-    (tmp_path / "out" / "method=occlusion").write_text("a file where a folder must be")
+    (tmp_path / "out" / "_parts").mkdir()
+    (tmp_path / "out" / "_parts" / "method=occlusion").write_text("a file where a folder must be")
     report = worker.publish(Chunk("occlusion", tasks_of(manifest, occlusion())))
     assert report.of_store
     assert "method=occlusion" in report.fault

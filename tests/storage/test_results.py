@@ -1,6 +1,5 @@
 """A job's output: begun once, written in parts, published once, read at any time."""
 
-import datetime as dt
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,59 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xaiserve.errors import ConflictError, InvalidInputError
-from xaiserve.storage.dataset import read_manifest, read_results, read_rows, rows_that_count
+from xaiserve.storage.dataset import all_files, read_manifest, read_results, read_rows
+from xaiserve.storage.ids import IdSet, key_of, keys_of
 from xaiserve.storage.local import LocalStore
 from xaiserve.storage.objects import ObjectStore
 from xaiserve.storage.opening import open_store
-from xaiserve.storage.records import RowFormat, TaskRow
+from xaiserve.storage.outcomes import Outcomes
+from xaiserve.storage.records import RowFormat
 from xaiserve.storage.results import ResultSet, digest_of, open_results
-
-
-@dataclass(frozen=True)
-class Place:
-    top: int
-
-
-@dataclass(frozen=True)
-class Hit:
-    hit: bool
-
-
-@dataclass(frozen=True)
-class Area:
-    area_px: int
-
-
-HITS, AREAS = RowFormat(Hit, Place), RowFormat(Area, Place)
-CONFIGURATION = {"methods": ["rise", "lime"], "seed": 0}
-
-
-def task(task_id: str, *, method: str = "rise", status: str = "ok", seed: int = 0) -> TaskRow:
-    return TaskRow(
-        task_id=task_id,
-        row_id=task_id,
-        result_id="x",
-        image_uri="i.jpg",
-        image_name="i.jpg",
-        image_sha256="00",
-        model_name="m",
-        model_digest="11",
-        method=method,
-        method_version=1,
-        params_json='{"cells":8}',
-        seed=seed,
-        status=status,
-        frame=Place(0),
-        height=2,
-        width=3,
-        xaiserve_version="0.1.0",
-        created_at=dt.datetime(2026, 1, 2, tzinfo=dt.UTC),
-    )
-
-
-def hits(*ids: str, status: str = "ok", seed: int = 0) -> list[tuple[TaskRow, Hit | None]]:
-    found = Hit(True) if status == "ok" else None
-    return [(task(i, status=status, seed=seed), found) for i in ids]
+from xaiserve.testing.rows import AREAS, CONFIGURATION, HITS, Area, Hit, Place, hits, task
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -83,6 +38,12 @@ def results(store: ObjectStore) -> ResultSet:
     return open_results(store, CONFIGURATION)
 
 
+def done(results: ResultSet) -> set[str]:
+    """Name the tasks that have a row, of those that these tests use."""
+    found = results.done().tasks
+    return {text for text in "abc" if found.holds(keys_of([text]))[0]}
+
+
 def ids_in(source: ObjectStore | Path) -> list[str]:
     return sorted(read_rows(source, ["task_id"])["task_id"].to_pylist())
 
@@ -91,7 +52,7 @@ def test_the_same_configuration_resumes(store: ObjectStore, results: ResultSet) 
     results.write_part(hits("a", "b"), HITS)
     again = open_results(store, {"seed": 0, "methods": ["rise", "lime"]})
     assert again.config_digest == results.config_digest == digest_of(CONFIGURATION)
-    assert again.done_tasks().keys() == {"a", "b"}
+    assert done(again) == {"a", "b"}
 
 
 @pytest.mark.usefixtures("results")
@@ -117,7 +78,7 @@ def test_rows_are_read_as_they_were_written(store: ObjectStore, results: ResultS
 def test_the_same_tasks_overwrite_the_same_part(store: ObjectStore, results: ResultSet) -> None:
     first = results.write_part(hits("a", "b"), HITS)
     assert results.write_part(hits("b", "a"), HITS) == first
-    assert list(store.list("method=")) == [first]
+    assert all_files(store) == [first]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +94,7 @@ def test_a_part_of_several_methods_or_of_one_task_twice_is_refused(
 def test_publication_counts_rows_by_status(store: ObjectStore, results: ResultSet) -> None:
     results.write_part(hits("a", "b"), HITS)
     results.write_part(hits("c", status="error"), HITS)
-    manifest = results.finish(["a", "b", "c"])
+    manifest = results.finish(IdSet.of_texts(["a", "b", "c"]))
     assert (manifest.rows, manifest.counts) == (3, {"error": 1, "ok": 2})
     assert {part.key: part.size for part in manifest.files} == {
         key: store.size(key) for key in store.list("method=")
@@ -145,8 +106,8 @@ def test_publication_counts_rows_by_status(store: ObjectStore, results: ResultSe
 
 def test_an_incomplete_job_is_not_published(store: ObjectStore, results: ResultSet) -> None:
     results.write_part(hits("a"), HITS)
-    with pytest.raises(ConflictError, match="lacks 2 of 3 tasks, b for one; run the job again"):
-        results.finish(["a", "b", "c"])
+    with pytest.raises(ConflictError, match="lacks 2 of 3 tasks; run the job again"):
+        results.finish(IdSet.of_texts(["a", "b", "c"]))
     assert read_manifest(store) is None
 
 
@@ -158,33 +119,33 @@ def test_a_task_in_two_parts_is_one_row(store: ObjectStore, results: ResultSet) 
     assert before["task_id"].to_pylist() == ["a", "b", "c"]
     assert before["status"].to_pylist() == ["ok"] * 3
 
-    manifest = results.finish(["a", "b", "c"])
+    manifest = results.finish(IdSet.of_texts(["a", "b", "c"]))
     assert manifest.rows == sum(part.rows for part in manifest.files) == 3
     assert read_rows(store).sort_by("task_id").equals(before)
-    assert sorted(store.list("method=")) == sorted(part.key for part in manifest.files)
+    assert all_files(store) == sorted(part.key for part in manifest.files)
 
 
 def test_what_is_written_after_publication_counts_for_nothing(
     store: ObjectStore, results: ResultSet
 ) -> None:
     results.write_part(hits("a", "b"), HITS)
-    manifest = results.finish(["a", "b"])
+    manifest = results.finish(IdSet.of_texts(["a", "b"]))
     late = results.write_part(hits("b", "c"), HITS)
     assert ids_in(store) == ["a", "b"]
-    assert results.done_tasks().keys() == {"a", "b"}
-    assert results.finish(["a", "b"]) == manifest
+    assert done(results) == {"a", "b"}
+    assert results.finish(IdSet.of_texts(["a", "b"])) == manifest
     assert late not in store.list()
 
 
 def test_rows_of_tasks_that_are_not_the_jobs_are_left_out(results: ResultSet) -> None:
     results.write_part(hits("a", "stray"), HITS)
-    assert results.finish(["a"]).rows == 1
+    assert results.finish(IdSet.of_texts(["a"])).rows == 1
 
 
 def test_debris_is_not_read(tmp_path: Path) -> None:
     results = open_results(LocalStore(tmp_path), CONFIGURATION)
     results.write_part(hits("a"), HITS)
-    (tmp_path / "method=rise" / ".tmp-half").write_bytes(b"PAR1 half a file")
+    (tmp_path / "_parts" / "method=rise" / ".tmp-half").write_bytes(b"PAR1 half a file")
     assert ids_in(tmp_path) == ["a"]
 
 
@@ -227,20 +188,20 @@ def test_each_file_says_where_it_comes_from(tmp_path: Path) -> None:
     results = open_results(LocalStore(tmp_path), CONFIGURATION)
     results.write_part(hits("a", "b"), HITS)
     results.write_part(hits("b", seed=1), HITS)
-    results.finish(["a", "b"])
+    results.finish(IdSet.of_texts(["a", "b"]))
     for path in tmp_path.rglob("*.parquet"):  # a part that was cut keeps it too
         metadata = pq.read_schema(path).metadata
         assert metadata[b"xaiserve.params_json"] == b'{"cells":8}'
         assert metadata[b"xaiserve.version"] == b"0.1.0"
         assert metadata[b"xaiserve.config_digest"] == results.config_digest.encode()
-        assert metadata[b"xaiserve.schema_version"] == b"1"
+        assert metadata[b"xaiserve.schema_version"] == b"2"
 
 
 def test_other_readers_see_the_same_rows(tmp_path: Path) -> None:
     results = open_results(LocalStore(tmp_path), CONFIGURATION)
     results.write_part(hits("a", "b"), HITS)
     results.write_part(hits("b", "c"), HITS)
-    results.finish(["a", "b", "c"])
+    results.finish(IdSet.of_texts(["a", "b", "c"]))
     frame = pd.read_parquet(tmp_path / "method=rise")
     assert sorted(frame["task_id"]) == ["a", "b", "c"]
     table = ds.dataset(tmp_path, format="parquet", partitioning="hive", exclude_invalid_files=True)
@@ -274,8 +235,14 @@ def test_resuming_does_not_transfer_the_results(tmp_path: Path) -> None:
     large = RowFormat(Large, Place)
     key = open_results(local, CONFIGURATION).write_part([(task("a"), Large(noise))], large)
     counting = Counting(local)
-    assert ResultSet(counting, "").done_tasks().keys() == {"a"}
+    assert done(ResultSet(counting, "")) == {"a"}
     assert counting.transferred < local.size(key) / 5
+
+
+def places(found: Outcomes) -> dict[bytes, tuple[str, int]]:
+    parts = [found.parts[number] for number in found.part]
+    keys = [bytes(each).ljust(16, b"\0") for each in found.ids]
+    return dict(zip(keys, zip(parts, found.position.tolist(), strict=True), strict=True))
 
 
 PARTS = st.dictionaries(
@@ -289,10 +256,12 @@ PARTS = st.dictionaries(
 def test_the_row_that_counts_depends_on_the_parts_alone(parts: dict[str, Any], order: Any) -> None:
     shuffled = list(parts.items())
     order.shuffle(shuffled)
-    chosen = rows_that_count(parts)
-    assert rows_that_count(dict(shuffled)) == chosen
-    assert set(chosen) == {task_id for rows in parts.values() for task_id, _ in rows}
-    for task_id, (key, position) in chosen.items():
+    chosen = places(Outcomes.of(parts).chosen())
+    assert places(Outcomes.of(dict(shuffled)).chosen()) == chosen
+    every = {task_id for rows in parts.values() for task_id, _ in rows}
+    assert set(chosen) == {key_of(task_id) for task_id in every}
+    for task_id in every:
+        key, position = chosen[key_of(task_id)]
         rivals = [status for rows in parts.values() for i, status in rows if i == task_id]
         assert parts[key][position] == (task_id, "ok" if "ok" in rivals else "error")
 
@@ -315,6 +284,6 @@ def test_a_job_that_two_drivers_finish_is_published_once(
             self.looks += key == "_SUCCESS.json"
             return store.read("no such key" if self.looks == 1 else key)
 
-    first = results.finish(["a"])
-    assert ResultSet(Slow(), results.config_digest).finish(["a"]) == first
+    first = results.finish(IdSet.of_texts(["a"]))
+    assert ResultSet(Slow(), results.config_digest).finish(IdSet.of_texts(["a"])) == first
     assert replace(first) == read_manifest(store)

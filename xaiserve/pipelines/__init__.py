@@ -1,1 +1,1 @@
-"""Dataset-scale work on Ray Data."""
+"""Dataset-scale work on Ray."""

@@ -1,41 +1,37 @@
-"""The road that all dataset jobs share: expand, skip what is published, explain, publish."""
+"""The road that all dataset jobs share: survey, skip what is published, explain, merge, publish."""
 
-import dataclasses
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
-
-import ray.data
+from itertools import islice
+from typing import Any, Final
 
 from xaiserve.api import check_contrast_use
-from xaiserve.errors import ModelUnavailableError, StoreUnavailableError, XaiServeError
+from xaiserve.errors import XaiServeError
 from xaiserve.explainers.base import Explainer, GradientExplainer, needs_of
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.classifier import Classifier
-from xaiserve.pipelines.cluster import Crew, Placement, free_crew, ray_for
+from xaiserve.pipelines.cluster import Placement
 from xaiserve.pipelines.config import JobConfig
+from xaiserve.pipelines.cutting import MAX_TASKS, Cutter
 from xaiserve.pipelines.progress import Progress, Reporter
-from xaiserve.pipelines.tasks import (
-    Chunk,
-    Task,
-    chunks,
-    describe,
-    make_tasks,
-)
-from xaiserve.pipelines.totals import FAILURES
+from xaiserve.pipelines.running import team_for
+from xaiserve.pipelines.tasks import Task, describe, shared_digest, task_id
 from xaiserve.pipelines.work import Finisher
-from xaiserve.pipelines.worker import (
-    PartReport,
-    Worker,
-    WorkOrder,
-    load_model,
-    open_contrasts,
-)
-from xaiserve.storage.manifest import ImageRow, expand
+from xaiserve.pipelines.worker import WorkOrder, load_model, open_contrasts
+from xaiserve.storage.dataset import read_manifest
+from xaiserve.storage.ids import IdSet, as_keys, key_of, keys_of
+from xaiserve.storage.manifest import ImageList, open_images
 from xaiserve.storage.opening import open_store
-from xaiserve.storage.results import ResultSet, digest_of, open_results
+from xaiserve.storage.results import ResultSet, open_results
+from xaiserve.storage.survey import Survey, survey, unchanged
+
+_AT_ONCE: Final = 1024
+"""Tasks looked up at once among those that have a row."""
+
+_RESULT_BYTES: Final = 256 << 20
+_BYTES_PER_PIXEL: Final = 16
+"""A map, a mask and what else a result holds, roughly: bounds the memory of a chunk's results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,26 +40,70 @@ class Job:
 
     Parameters
     ----------
+    images, known
+        The input, which is walked through and not held, and what a first walk found.
     settings
         What decides the results, as JSON values: an output holds one of these.
-    tasks
-        Per method, in the order of the rows.
+    shared
+        Per method, `shared_digest` of its tasks.
+    pixels
+        Of the model's input.
     """
 
     config: JobConfig
     finisher: Finisher
     model_digest: str
-    rows: tuple[ImageRow, ...]
+    images: ImageList
+    known: Survey
     settings: Mapping[str, Any]
-    tasks: Mapping[str, tuple[Task, ...]]
+    shared: Mapping[str, str]
+    pixels: int
 
     @property
-    def task_ids(self) -> frozenset[str]:
-        return frozenset(task.task_id for tasks in self.tasks.values() for task in tasks)
+    def total(self) -> int:
+        """How many explanations there are to be."""
+        return self.known.rows * len(self.shared)
+
+    def tasks(self, method: str) -> Iterator[Task]:
+        """Make the tasks of one method, in the order of the rows.
+
+        Raises
+        ------
+        ConflictError
+            At the end: the input has changed.
+        """
+        shared = self.shared[method]
+        return (
+            Task(task_id(shared, digest), row) for row, digest in unchanged(self.images, self.known)
+        )
+
+    def task_ids(self) -> IdSet:
+        """Collect the ids of all tasks: 16 bytes each.
+
+        Raises
+        ------
+        ConflictError
+            The input has changed.
+        """
+        keys = bytearray()
+        for _, digest in unchanged(self.images, self.known):
+            for shared in self.shared.values():
+                keys += key_of(task_id(shared, digest))
+        return IdSet.of(as_keys(keys))
+
+    def order(self, results: ResultSet, threads: int) -> WorkOrder:
+        """Say what a worker must know."""
+        return WorkOrder(
+            config=self.config,
+            config_digest=results.config_digest,
+            model_digest=self.model_digest,
+            finisher=self.finisher,
+            threads=threads,
+        )
 
 
 def plan_job(config: JobConfig, finisher: Finisher) -> Job:
-    """Read the input and the model, and make the tasks.
+    """Read the model, and the input once.
 
     Raises
     ------
@@ -75,44 +115,39 @@ def plan_job(config: JobConfig, finisher: Finisher) -> Job:
     for explainer in explainers:
         if isinstance(explainer, GradientExplainer):
             model.gradients()  # raises now rather than in a thousand rows
-    rows = expand(config.images, config.limit)
+    images = open_images(config.images, config.limit)
+    known = survey(images)
     deciding = config.deciding() | {"model": model.digest}
-    contrast = _contrast_digest(config, explainers, model, rows)
+    contrast = _contrast_digest(config, explainers, model, known)
     return Job(
         config=config,
         finisher=finisher,
         model_digest=model.digest,
-        rows=rows,
-        settings=_settings(deciding | contrast, explainers, rows),
-        tasks={
-            each.name: make_tasks(
-                rows, each, deciding | (contrast if "contrast" in needs_of(each) else {})
+        images=images,
+        known=known,
+        settings={
+            **(deciding | contrast),
+            "methods": [describe(each) for each in explainers],
+            # The digest stands for the rows, of which there may be a million.
+            "images": {"rows": known.rows, "digest": known.digest},
+        },
+        shared={
+            each.name: shared_digest(
+                each, deciding | (contrast if "contrast" in needs_of(each) else {})
             )
             for each in explainers
         },
+        pixels=model.spec.height * model.spec.width,
     )
 
 
 def _contrast_digest(
-    config: JobConfig,
-    explainers: Sequence[Explainer],
-    model: Classifier,
-    rows: Sequence[ImageRow],
+    config: JobConfig, explainers: Sequence[Explainer], model: Classifier, known: Survey
 ) -> dict[str, str]:
     """Open what contrast pictures come from, once, so that what is wrong with it is told here."""
-    stored = all(row.contrast is not None for row in rows)
-    check_contrast_use(explainers, config.contrasts, stored=stored)
-    images = sum(row.contrast is None for row in rows)
-    provider = open_contrasts(config, model.spec, model.scores, images=images)
+    check_contrast_use(explainers, config.contrasts, stored=not known.without_contrast)
+    provider = open_contrasts(config, model.spec, model.scores, images=known.without_contrast)
     return {} if provider is None else {"contrast": provider.digest}
-
-
-def _settings(
-    deciding: Mapping[str, Any], explainers: Iterable[Explainer], rows: Sequence[ImageRow]
-) -> dict[str, Any]:
-    # The digest stands for the rows, of which there may be a million.
-    inputs = {"rows": len(rows), "digest": digest_of([dataclasses.astuple(row) for row in rows])}
-    return {**deciding, "methods": [describe(each) for each in explainers], "images": inputs}
 
 
 def run_job(job: Job, placement: Placement, tell: Callable[[Progress], None]) -> Progress:
@@ -121,85 +156,54 @@ def run_job(job: Job, placement: Placement, tell: Callable[[Progress], None]) ->
     Raises
     ------
     ConflictError
-        The output holds another configuration.
+        The output holds another configuration, or the input changes while the job runs.
     StoreUnavailableError, ModelUnavailableError
         The job could not go on; what was published stays, and running again goes on from there.
     """
     store = open_store(job.config.out)
     results = open_results(store, job.settings)
-    statuses = results.done_tasks()
-    done = job.task_ids & statuses.keys()
+    tasks = job.task_ids()
+    outcomes = results.done().among(tasks)
     reporter = Reporter(
         store,
-        total=len(job.task_ids),
-        resumed=len(done),
-        failed=sum(statuses[task_id] in FAILURES for task_id in done),
+        total=len(tasks),
+        resumed=len(outcomes),
+        failed=int(outcomes.failed.sum()),
         tell=tell,
     )
     reporter.start()
+    done = outcomes.tasks
+    del outcomes
     try:
-        if len(done) < len(job.task_ids):
-            _explain(job, results, placement, done, reporter)
-        results.finish(job.task_ids)
+        if read_manifest(store) is None:
+            with team_for(placement, lambda threads: job.order(results, threads)) as team:
+                if len(done) < len(tasks):
+                    team.explain(cutter_for(job, done, team.workers), reporter)
+                reporter.enter("merging")
+                results.finish(tasks, team.merge)
+        else:
+            results.finish(tasks)
     except BaseException as error:
         with suppress(XaiServeError):  # the first error says why; a lost store refuses this, too
-            reporter.end("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
+            reporter.enter("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
-    return reporter.end("done")
+    return reporter.enter("done")
 
 
-def _explain(
-    job: Job,
-    results: ResultSet,
-    placement: Placement,
-    done: frozenset[str],
-    reporter: Reporter,
-) -> None:
-    with ray_for(placement):
-        crew = free_crew(placement)
-        order = WorkOrder(
-            config=job.config,
-            config_digest=results.config_digest,
-            model_digest=job.model_digest,
-            finisher=job.finisher,
-            threads=crew.threads,
-        )
-        for report in _reports(list(pending(job, done, crew.workers)), order, crew):
-            if report.fault:
-                kind = StoreUnavailableError if report.of_store else ModelUnavailableError
-                raise kind(report.fault)
-            reporter.add(done=report.done, failed=report.failed, model_inputs=report.model_inputs)
-
-
-def pending(job: Job, done: frozenset[str], workers: int) -> Iterator[Chunk]:
+def cutter_for(job: Job, done: IdSet, workers: int) -> Cutter:
     """Cut what has no row yet into chunks."""
-    waiting = {
-        method: [task for task in tasks if task.task_id not in done]
-        for method, tasks in job.tasks.items()
-    }
-    return chunks(waiting, workers, job.config.tasks_per_part)
-
-
-def _reports(waiting: Sequence[Chunk], order: WorkOrder, crew: Crew) -> Iterator[PartReport]:
-    """Send chunks through a pool of workers; reports come as parts are published."""
-    _silence()
-    blocks = ray.data.from_items(
-        [{"chunk": chunk.to_json()} for chunk in waiting], override_num_blocks=len(waiting)
+    return Cutter(
+        {method: waiting(job.tasks(method), done) for method in job.shared},
+        left=job.total - len(done),
+        workers=workers,
+        size=job.config.tasks_per_part,
+        most=max(1, min(MAX_TASKS, _RESULT_BYTES // (_BYTES_PER_PIXEL * job.pixels))),
     )
-    published = blocks.map_batches(
-        Worker,
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=min(crew.workers, len(waiting))),
-        num_cpus=crew.threads,
-        num_gpus=crew.gpus or None,
-        fn_constructor_kwargs={"order": order},
-    )
-    for row in published.iter_rows():
-        yield PartReport(**row)
 
 
-def _silence() -> None:
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+def waiting(tasks: Iterable[Task], done: IdSet) -> Iterator[Task]:
+    """Leave out the tasks that have a row."""
+    every = iter(tasks)
+    while batch := list(islice(every, _AT_ONCE)):
+        there = done.holds(keys_of(task.task_id for task in batch))
+        yield from (task for task, known in zip(batch, there, strict=True) if not known)

@@ -118,11 +118,11 @@ def run(
         See `plan_job` and `run_job`.
     """
     job = plan_job(config, PointingFinisher(config.tolerance_px))
-    for row in job.rows:
-        if row.mask is None:
-            raise InvalidInputError(
-                f"images must be a manifest with a mask for every row, {row.row_id!r} has none"
-            )
+    if job.known.without_truth is not None:
+        raise InvalidInputError(
+            f"images must be a manifest with a mask for every row, {job.known.without_truth!r} has "
+            "none"
+        )
     run_job(job, placement, tell)
     store = open_store(config.out)
     found = summarise(store, config)

@@ -14,7 +14,7 @@ from xaiserve.storage.objects import ObjectStore
 PROGRESS: Final = "progress.json"
 EVERY_S: Final = 2.0
 
-State = Literal["running", "done", "failed", "stopped"]
+State = Literal["running", "merging", "done", "failed", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +24,16 @@ class Progress:
     Parameters
     ----------
     state
-        ``stopped`` was interrupted, ``failed`` could not go on; both go on when run again.
+        ``merging`` has all rows and puts them into few files. ``stopped`` was interrupted,
+        ``failed`` could not go on; both go on when run again.
     done, total
         Explanations published, of so many.
     resumed
         Of ``done``, those that an earlier run had published.
     failed
         Of ``done``, rows that hold an error instead of an explanation; of earlier runs, too.
+    parts
+        Files published in this run, each by one call of a worker.
     model_inputs
         Rows scored by the model in this run.
     seconds
@@ -47,6 +50,7 @@ class Progress:
     done: int = 0
     resumed: int = 0
     failed: int = 0
+    parts: int = 0
     model_inputs: int = 0
     seconds: float = 0.0
     per_second: float | None = None
@@ -141,14 +145,15 @@ class Reporter:
             now,
             done=now.done + done,
             failed=now.failed + failed,
+            parts=now.parts + 1,
             model_inputs=now.model_inputs + model_inputs,
         )
         self._measure()
         if self._clock() - self._told >= EVERY_S:
             self._write()
 
-    def end(self, state: State) -> Progress:
-        """Tell the last state, and return it."""
+    def enter(self, state: State) -> Progress:
+        """Tell another state, and return it."""
         self._now = dataclasses.replace(self._now, state=state)
         self._write()
         return self._now

@@ -15,7 +15,7 @@ from xaiserve.models.frame import Frame
 from xaiserve.perturb.rng import Keys
 from xaiserve.pipelines.pointing import pointed
 from xaiserve.pipelines.pointing_game import SCORED, explanation_counts, score_rows
-from xaiserve.pipelines.totals import FAILURES, Totals, read_totals
+from xaiserve.pipelines.totals import Totals, read_totals
 from xaiserve.pipelines.work import finds_sets, read_image, result_type
 from xaiserve.report.job import Distribution, Example, FailedRow, JobReport, job_page
 from xaiserve.report.overlays import over_original
@@ -24,6 +24,7 @@ from xaiserve.report.panels import draw
 from xaiserve.report.presenting import presenter_of
 from xaiserve.storage.dataset import read_manifest, read_rows
 from xaiserve.storage.objects import ObjectStore
+from xaiserve.storage.outcomes import FAILURES
 from xaiserve.storage.pictures import decode
 from xaiserve.storage.records import RowFormat, TaskRow
 

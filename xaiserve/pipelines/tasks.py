@@ -1,19 +1,15 @@
 """Tasks: one per image row and method, each with an id that says all that decides its result."""
 
-import dataclasses
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from xaiserve.explainers.base import Explainer
 from xaiserve.parameters import parameters_of
 from xaiserve.storage.manifest import ImageRow
 from xaiserve.storage.results import digest_of
-
-MAX_TASKS_PER_PART: Final = 32
-PARTS_PER_WORKER: Final = 4
-"""Of what is left, at least: so that all workers are busy to the end."""
+from xaiserve.storage.survey import row_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +22,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Tasks of one method that one worker explains together and publishes as one part."""
+    """Tasks of one method that one worker explains together and publishes as one part.
+
+    With a reason why they are ``lost`` they are not explained, and their rows give the reason.
+    """
 
     method: str
     tasks: tuple[Task, ...]
-
-    def to_json(self) -> str:
-        """Write the chunk as text; `from_json` reads it back equal."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "Chunk":
-        """Read what `to_json` wrote."""
-        found = json.loads(text)
-        tasks = [Task(each["task_id"], ImageRow.from_json(each["row"])) for each in found["tasks"]]
-        return cls(found["method"], tuple(tasks))
+    lost: str = ""
 
 
 def describe(explainer: Explainer) -> dict[str, Any]:  # Any: JSON
@@ -53,40 +42,25 @@ def describe(explainer: Explainer) -> dict[str, Any]:  # Any: JSON
     }
 
 
-def make_tasks(
-    rows: Sequence[ImageRow], explainer: Explainer, settings: Mapping[str, Any]
-) -> tuple[Task, ...]:
-    """Make one task per row.
+def shared_digest(explainer: Explainer, settings: Mapping[str, Any]) -> str:
+    """Return what all tasks of a method have in common in their ids.
 
     Parameters
     ----------
     settings
         What else decides the results: kind of job, model digest, seed and budget, as JSON values.
     """
-    shared = digest_of([describe(explainer), settings])
-    return tuple(Task(digest_of([shared, dataclasses.astuple(row)]), row) for row in rows)
+    return digest_of([describe(explainer), settings])
 
 
-def tasks_per_part(left: int, workers: int) -> int:
-    """Choose the size of the next part, 1 to 32, of so many tasks left for so many workers."""
-    return max(1, min(MAX_TASKS_PER_PART, -(-left // (PARTS_PER_WORKER * workers))))
+def task_id(shared: str, row: bytes) -> str:
+    """Make the id of a task from `shared_digest` and `row_digest`."""
+    return hashlib.sha256(f"{shared}:{row.hex()}".encode()).hexdigest()
 
 
-def chunks(
-    tasks: Mapping[str, Sequence[Task]], workers: int, size: int | None = None
-) -> Iterator[Chunk]:
-    """Cut the tasks of each method into chunks, always the same for the same tasks.
-
-    Chunks have ``size``, or else become ever smaller, so that at the end of a job no worker waits
-    long for another that has met hard images: 0.3 to 4 % of the job, where chunks of one size cost
-    2 to 17 % (simulated: 2 and 8 workers, 50 to 5 000 images, one in ten of them 6 times as hard).
-    """
-    left = sum(map(len, tasks.values()))
-    for method, mine in tasks.items():
-        start = 0
-        while start < len(mine):
-            stop = start + (size or tasks_per_part(left, workers))
-            chunk = Chunk(method, tuple(mine[start:stop]))
-            left -= len(chunk.tasks)
-            start = stop
-            yield chunk
+def make_tasks(
+    rows: Iterable[ImageRow], explainer: Explainer, settings: Mapping[str, Any]
+) -> Iterator[Task]:
+    """Make one task per row; see `shared_digest`."""
+    shared = shared_digest(explainer, settings)
+    return (Task(task_id(shared, row_digest(row)), row) for row in rows)

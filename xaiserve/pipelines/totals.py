@@ -1,14 +1,14 @@
 """`Totals`: how a finished job came out, read back from its rows."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from xaiserve.storage.dataset import read_rows
+from xaiserve.storage.dataset import stream_rows
 from xaiserve.storage.objects import ObjectStore
+from xaiserve.storage.outcomes import FAILURES
 
-FAILURES: Final = frozenset({"error", "invalid_image"})
 REASONS: Final = 5
 """Failed rows whose reason is kept here; all of them are in the rows."""
 
@@ -64,31 +64,51 @@ class Totals:
 
 
 def read_totals(store: ObjectStore) -> Totals:
-    """Count the rows of a job by method and status."""
-    rows: list[dict[str, Any]] = read_rows(store, _COLUMNS).to_pylist()  # Any: columns differ
-    failures = [row for row in rows if row["status"] in FAILURES]
-    by_method: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        by_method.setdefault(row["method"], []).append(row)
+    """Count the rows of a job by method and status, a piece of them at a time."""
+    counts: dict[str, _Count] = {}
+    failures: list[tuple[str, str, str]] = []
+    for table in stream_rows(store, _COLUMNS):
+        for row in table.to_pylist():
+            counts.setdefault(row["method"], _Count()).add(row)
+            if row["status"] in FAILURES:
+                failures.append((row["row_id"], row["method"], row["error_text"]))
+        failures = sorted(failures)[:REASONS]
     return Totals(
         out=store.uri,
-        rows=len(rows),
-        failed=len(failures),
-        reasons=tuple(
-            f"{row['row_id']} ({row['method']}): {row['error_text']}"
-            for row in sorted(failures, key=lambda row: (row["row_id"], row["method"]))[:REASONS]
-        ),
-        methods=tuple(_of_method(method, found) for method, found in sorted(by_method.items())),
+        rows=sum(each.rows for each in counts.values()),
+        failed=sum(each.failed for each in counts.values()),
+        reasons=tuple(f"{row_id} ({method}): {text}" for row_id, method, text in failures),
+        methods=tuple(each.totals(method) for method, each in sorted(counts.items())),
     )
 
 
-def _of_method(method: str, rows: Sequence[Mapping[str, Any]]) -> MethodTotals:
-    counts = Counter(row["status"] for row in rows)
-    return MethodTotals(
-        method=method,
-        ok=counts["ok"],
-        none=counts["none"],
-        failed=sum(counts[status] for status in FAILURES),
-        model_inputs=sum(row["model_inputs"] for row in rows) / len(rows),
-        device_seconds=sum(row["device_seconds"] for row in rows) / len(rows),
-    )
+class _Count:
+    """Rows of one method so far."""
+
+    def __init__(self) -> None:
+        self._status = Counter[str]()
+        self._model_inputs = 0
+        self._device_seconds = 0.0
+
+    def add(self, row: Mapping[str, Any]) -> None:  # Any: columns differ in type
+        self._status[row["status"]] += 1
+        self._model_inputs += row["model_inputs"]
+        self._device_seconds += row["device_seconds"]
+
+    @property
+    def rows(self) -> int:
+        return self._status.total()
+
+    @property
+    def failed(self) -> int:
+        return sum(self._status[status] for status in FAILURES)
+
+    def totals(self, method: str) -> MethodTotals:
+        return MethodTotals(
+            method=method,
+            ok=self._status["ok"],
+            none=self._status["none"],
+            failed=self.failed,
+            model_inputs=self._model_inputs / self.rows,
+            device_seconds=self._device_seconds / self.rows,
+        )

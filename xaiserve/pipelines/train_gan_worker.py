@@ -92,11 +92,11 @@ def train_task(task: Task, team: Team, device: torch.device) -> None:
     except XaiServeError:
         if reporter is not None:
             with suppress(XaiServeError):  # the store may be what has failed
-                reporter.end("failed")
+                reporter.enter("failed")
         raise
     if reporter is not None:
         _write(task, session, outcome)
-        reporter.end("done")
+        reporter.enter("done")
 
 
 def _guide(task: Task, pictures: Pictures, device: torch.device) -> Guide | None:

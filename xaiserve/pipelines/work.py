@@ -6,9 +6,11 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final, Protocol, get_args, get_type_hints, runtime_checkable
 
 import torch
@@ -21,6 +23,7 @@ from xaiserve.errors import (
     NoExplanationError,
     NotFoundError,
     StoreUnavailableError,
+    WorkerLostError,
     XaiServeError,
 )
 from xaiserve.explainers.base import Explainer, Explanation, needs_of
@@ -32,7 +35,12 @@ from xaiserve.storage.opening import is_s3, read_uri
 from xaiserve.storage.records import Status, TaskRow
 from xaiserve.storage.results import digest_of
 
+READERS: Final = 4
+AHEAD: Final = 8
+"""Images that are read, by so many threads, before they are wanted."""
+
 _LOG: Final = logging.getLogger(__name__)
+_VERSION: Final = version("xaiserve")
 
 
 @runtime_checkable
@@ -92,6 +100,8 @@ class Bench:
         The time, with a zone.
     contrasts
         Makes the contrast pictures of rows that name none, for methods that need one.
+    drawing
+        Held while it does, for benches in several threads share it.
     """
 
     explainer: Explainer
@@ -101,6 +111,11 @@ class Bench:
     max_inputs: int | None = None
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
     contrasts: ContrastProvider | None = None
+    drawing: AbstractContextManager[object] = field(default_factory=nullcontext)
+
+    def lost(self, tasks: Sequence[Task], reason: str) -> list[Finished]:
+        """Return rows that say why ``tasks`` were not explained."""
+        return [Finished(self._row(task, "error", WorkerLostError(reason))) for task in tasks]
 
     def explain(self, tasks: Sequence[Task]) -> list[Finished]:
         """Explain ``tasks``, many in flight, and return one result per task, in order.
@@ -150,16 +165,16 @@ class Bench:
         """
         needed = "contrast" in needs_of(self.explainer)
         size = self.contrasts.batch if needed and self.contrasts else 1
-        for start in range(0, len(tasks), size):
-            portion = list(self._ready(tasks[start : start + size], refused))
+        ready = self._ready(tasks, refused)
+        while portion := list(islice(ready, size)):
             for each in self._contrasted(portion, refused) if needed else portion:
                 loaded.append(each)
                 yield each.case
 
     def _ready(self, tasks: Sequence[Task], refused: list[Finished]) -> Iterator[_Loaded]:
-        for task in tasks:
+        for task, loading in self._loading(tasks):
             try:
-                each = self._load(task)
+                each = loading.result()
             except (InvalidInputError, NotFoundError) as error:
                 refused.append(Finished(self._row(task, "invalid_image", error)))
                 continue
@@ -169,10 +184,21 @@ class Bench:
                 row = self._row(task, "error", error, image_sha256=each.case.image_id)
                 refused.append(Finished(row))
 
+    def _loading(self, tasks: Sequence[Task]) -> "Iterator[tuple[Task, Future[_Loaded]]]":
+        """Read a few images ahead: those of a bucket take long to come, and no work."""
+        flying: deque[tuple[Task, Future[_Loaded]]] = deque()
+        with ThreadPoolExecutor(READERS) as readers:
+            for task in tasks:
+                flying.append((task, readers.submit(self._load, task)))
+                if len(flying) > AHEAD:
+                    yield flying.popleft()
+            yield from flying
+
     def _contrasted(self, portion: Sequence[_Loaded], refused: list[Finished]) -> Iterator[_Loaded]:
         paired = [(each, self._with_stored(each)) for each in portion]
         wanting = [case for _, case in paired if isinstance(case, Case)]
-        made = iter(with_contrasts(self.contrasts, wanting) if self.contrasts else wanting)
+        with self.drawing:
+            made = iter(with_contrasts(self.contrasts, wanting) if self.contrasts else wanting)
         for each, case in paired:
             found = next(made) if isinstance(case, Case) else case
             if isinstance(found, StoreUnavailableError):
@@ -266,7 +292,7 @@ class Bench:
             error_text=None if error is None else str(error),
             height=model.spec.height,
             width=model.spec.width,
-            xaiserve_version=version("xaiserve"),
+            xaiserve_version=_VERSION,
             created_at=self.now(),
             **found,
         )

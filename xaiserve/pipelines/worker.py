@@ -1,13 +1,17 @@
-"""`Worker`: what one process of a job does; Ray Data calls it as a class."""
+"""`Worker`: what one process of a job does; Ray starts it as an actor."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from time import monotonic
+from typing import cast
 
 import torch
 
 from xaiserve.contrasts.base import Ask, ContrastProvider, asker
 from xaiserve.contrasts.opening import open_provider
 from xaiserve.errors import ModelUnavailableError, StoreUnavailableError, XaiServeError
+from xaiserve.explainers.base import Explainer
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.classifier import Classifier
 from xaiserve.models.frame import Frame
@@ -18,13 +22,13 @@ from xaiserve.models.spec import ModelSpec
 from xaiserve.perturb.engine import Engine
 from xaiserve.pipelines.config import JobConfig
 from xaiserve.pipelines.tasks import Chunk
-from xaiserve.pipelines.work import Bench, Finisher
+from xaiserve.pipelines.work import Bench, Finished, Finisher
+from xaiserve.storage.dataset import Part
+from xaiserve.storage.merging import Merge, merge
 from xaiserve.storage.opening import open_store
+from xaiserve.storage.outcomes import FAILURES
 from xaiserve.storage.records import RowFormat
 from xaiserve.storage.results import ResultSet
-
-Batch = dict[str, Any]
-"""A block of Ray Data: a list or array per column."""  # hence Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,8 @@ class PartReport:
     ----------
     failed
         Rows without an explanation that should have one.
+    seconds
+        From the first image to the published part.
     fault
         Why nothing was published; empty otherwise. No image's fault, so the job must end.
     of_store
@@ -63,58 +69,90 @@ class PartReport:
     done: int = 0
     failed: int = 0
     model_inputs: int = 0
+    seconds: float = 0.0
     fault: str = ""
     of_store: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Desk:
+    """What a worker loads once, when it has something to do."""
+
+    engine: Engine
+    contrasts: ContrastProvider | None
+    drawing: Lock
+
+
 class Worker:
-    """Explains chunks and publishes each as one Parquet part.
+    """Explains chunks and publishes each as one Parquet part, several at a time.
 
     A chunk that is done twice, because its first worker died, writes the same file again.
     """
 
     def __init__(self, order: WorkOrder) -> None:
+        self._order = order
+        self._loading = Lock()
+        self._loaded: _Desk | None = None
+        self._store = open_store(order.config.out)
+
+    def publish(self, chunk: Chunk) -> PartReport:
+        """Explain one chunk and publish its rows, all of them or none."""
+        started = monotonic()
+        try:
+            bench = self._bench(chunk.method)
+            rows = bench.lost(chunk.tasks, chunk.lost) if chunk.lost else bench.explain(chunk.tasks)
+            return self._publish(chunk.method, rows, started)
+        except XaiServeError as error:
+            return PartReport(fault=str(error), of_store=isinstance(error, StoreUnavailableError))
+
+    def merge(self, wanted: Merge) -> Part:
+        """Write one file of merged rows."""
+        return merge(self._store, wanted)
+
+    def _publish(self, method: str, finished: Sequence[Finished], started: float) -> PartReport:
+        finisher = self._order.finisher
+        row_format = RowFormat(finisher.result_type(self._explainer(method)), Frame)
+        results = ResultSet(self._store, self._order.config_digest)
+        results.write_part([(each.row, each.result) for each in finished], row_format)
+        return PartReport(
+            done=len(finished),
+            failed=sum(each.row.status in FAILURES for each in finished),
+            model_inputs=sum(each.row.model_inputs for each in finished),
+            seconds=monotonic() - started,
+        )
+
+    def _bench(self, method: str) -> Bench:
+        desk, config = self._desk(), self._order.config
+        return Bench(
+            self._explainer(method),
+            desk.engine,
+            self._order.finisher,
+            config.seed,
+            config.max_inputs,
+            contrasts=desk.contrasts,
+            drawing=desk.drawing,
+        )
+
+    def _explainer(self, method: str) -> Explainer:
+        return make_explainer(method, self._order.config.options.get(method))
+
+    def _desk(self) -> _Desk:
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = self._load()
+            return self._loaded
+
+    def _load(self) -> _Desk:
+        order, config = self._order, self._order.config
         torch.set_num_threads(order.threads)
-        config = order.config
         model = load_model(config, threads=order.threads)
         if model.digest != order.model_digest:
             raise ModelUnavailableError(
                 f"model {config.model} in {config.model_source} differs between machines: digest "
                 f"{model.digest[:12]} here, {order.model_digest[:12]} where the job started"
             )
-        self._order = order
-        self._engine = Engine(model)
-        self._contrasts = open_contrasts(config, model.spec, asker(self._engine))
-        self._results = ResultSet(open_store(config.out), order.config_digest)
-
-    def __call__(self, batch: Batch) -> Batch:
-        """Publish the chunks of one block; Ray Data's interface to `publish`."""
-        reports = [asdict(self.publish(Chunk.from_json(text))) for text in batch["chunk"]]
-        return {name: [report[name] for report in reports] for name in reports[0]}
-
-    def publish(self, chunk: Chunk) -> PartReport:
-        """Explain one chunk and publish its rows, all of them or none."""
-        config, finisher = self._order.config, self._order.finisher
-        explainer = make_explainer(chunk.method, config.options.get(chunk.method))
-        bench = Bench(
-            explainer,
-            self._engine,
-            finisher,
-            config.seed,
-            config.max_inputs,
-            contrasts=self._contrasts,
-        )
-        row_format = RowFormat(finisher.result_type(explainer), Frame)
-        try:
-            finished = bench.explain(chunk.tasks)
-            self._results.write_part([(each.row, each.result) for each in finished], row_format)
-        except XaiServeError as error:
-            return PartReport(fault=str(error), of_store=isinstance(error, StoreUnavailableError))
-        return PartReport(
-            done=len(finished),
-            failed=sum(each.row.status in {"error", "invalid_image"} for each in finished),
-            model_inputs=sum(each.row.model_inputs for each in finished),
-        )
+        engine = Engine(model)
+        return _Desk(engine, open_contrasts(config, model.spec, asker(engine)), Lock())
 
 
 def open_contrasts(

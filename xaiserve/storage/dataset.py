@@ -2,39 +2,42 @@
 
 Layout under the output's prefix::
 
-    job.json                                the configuration, written once, before all else
-    method=NAME/part-DIGEST.parquet         rows of some tasks, one write each
-    _SUCCESS.json                           the parts that count, written once, after all else
+    job.json                                  the configuration, written once, before all else
+    _parts/method=NAME/part-DIGEST.parquet    rows of some tasks, one write each
+    _PARTS.json                               the parts that count, written once, when none lacks
+    method=NAME/rows-DIGEST.parquet           many parts' rows, each task's once
+    _SUCCESS.json                             those files, written once, after all else
 
-The method is in the path and not in the files, as readers of such data sets expect. While there is
-no ``_SUCCESS.json`` all parts are read; two of them may hold the same task, when chunks were cut
-differently in another run, and then one row counts, by a rule that depends on nothing but the
-parts. Once it is there, a part that it does not list counts for nothing, so that a worker that was
-thought dead can write late.
+The method is in the path and not in the files, as readers of such data sets expect; they leave out
+what begins with an underscore, so that they never see a task twice. Two parts may hold the same
+task, when chunks were cut differently in another run, and then one row counts, by a rule that
+depends on nothing but the parts. While there is no ``_SUCCESS.json``, `read_rows` reads the parts.
+Once it is there, a file that it does not list counts for nothing, so that a worker that was thought
+dead can write late.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from xaiserve.errors import ArtifactNotFoundError, InvalidInputError
 from xaiserve.storage.objects import ObjectStore, read_if_there
 from xaiserve.storage.opening import open_store
-from xaiserve.storage.parquet import column_names, joined, read_parquet
+from xaiserve.storage.outcomes import Outcomes
+from xaiserve.storage.parquet import column_names, joined, read_parquet, row_groups
 from xaiserve.storage.records import RowFormat, TaskRow
 
 R = TypeVar("R")
 
 SUCCESS: Final = "_SUCCESS.json"
+PARTS: Final = "_parts/"
 METHOD: Final = "method"
 _PREFIX: Final = f"{METHOD}="
-
-Outcome = tuple[str, str]
-"""Task id and status of one row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +51,24 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What ``_SUCCESS.json`` says: the files that count, and their rows in all and by status."""
+    """What ``_SUCCESS.json`` says.
+
+    Parameters
+    ----------
+    files
+        Those that count.
+    rows, counts
+        In all, and by status.
+    about
+        What made them, as JSON: configuration, model digest, seed, version of the code.
+    """
 
     schema_version: int
     config_digest: str
     files: tuple[Part, ...]
     rows: int
     counts: dict[str, int]
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
@@ -72,43 +86,28 @@ def read_manifest(store: ObjectStore) -> Manifest | None:
 
 
 def all_parts(store: ObjectStore) -> list[str]:
-    """List every part there is, listed in ``_SUCCESS.json`` or not, sorted."""
-    return [key for key in store.list(_PREFIX) if key.endswith(".parquet")]
+    """List every part there is, sorted."""
+    return [key for key in store.list(PARTS) if key.endswith(".parquet")]
 
 
-def current_parts(store: ObjectStore) -> list[str]:
-    """List the parts that count at this moment, sorted."""
-    manifest = read_manifest(store)
-    return all_parts(store) if manifest is None else sorted(part.key for part in manifest.files)
+def all_files(store: ObjectStore) -> list[str]:
+    """List every part and every file of merged rows, listed in ``_SUCCESS.json`` or not."""
+    return [*all_parts(store), *(key for key in store.list(_PREFIX) if key.endswith(".parquet"))]
 
 
 def part_key(method: str, name: str) -> str:
     """Name a part of a method."""
-    return f"{_PREFIX}{method}/part-{name}.parquet"
+    return f"{PARTS}{_PREFIX}{method}/part-{name}.parquet"
+
+
+def merged_key(method: str, name: str) -> str:
+    """Name a file that holds the rows of many parts."""
+    return f"{_PREFIX}{method}/rows-{name}.parquet"
 
 
 def method_of(key: str) -> str:
-    """Return the method in a part's path."""
-    return key.removeprefix(_PREFIX).partition("/")[0]
-
-
-def outcomes_in(store: ObjectStore, key: str) -> list[Outcome]:
-    """Read task id and status of each row of a part, and nothing else of it."""
-    columns = read_parquet(store, key, ["task_id", "status"])
-    return list(zip(*(columns[name].to_pylist() for name in ("task_id", "status")), strict=True))
-
-
-def rows_that_count(parts: Mapping[str, Sequence[Outcome]]) -> dict[str, tuple[str, int]]:
-    """Choose one row per task: return its part and position.
-
-    A row that is ``ok`` counts before others, then the one in the part whose key comes first.
-    """
-    best: dict[str, tuple[bool, str, int]] = {}
-    for key, outcomes in parts.items():
-        for position, (task_id, status) in enumerate(outcomes):
-            rank = (status != "ok", key, position)
-            best[task_id] = min(best.get(task_id, rank), rank)
-    return {task_id: (key, position) for task_id, (_, key, position) in best.items()}
+    """Return the method in a file's path."""
+    return key.removeprefix(PARTS).removeprefix(_PREFIX).partition("/")[0]
 
 
 def read_rows(
@@ -118,7 +117,7 @@ def read_rows(
     methods: Sequence[str] | None = None,
     endpoint: str | None = None,
 ) -> pa.Table:
-    """Read a job's rows, exactly one per task, sorted by method and part.
+    """Read a job's rows, exactly one per task, sorted by method and file.
 
     Parameters
     ----------
@@ -132,16 +131,42 @@ def read_rows(
     Raises
     ------
     InvalidInputError
-        No part has such a column, or two methods use one name for different types.
+        No file has such a column, or two methods use one name for different types.
     """
     store = source if isinstance(source, ObjectStore) else open_store(source, endpoint=endpoint)
     try:
-        return _read(store, columns, methods)
+        return joined(list(stream_rows(store, columns, methods=methods)))
     except ArtifactNotFoundError:
-        # The job finished, and removed superfluous parts, after they were listed.
+        # The job finished, and removed its parts, after they were listed.
         if read_manifest(store) is None:
             raise
-        return _read(store, columns, methods)
+        return joined(list(stream_rows(store, columns, methods=methods)))
+
+
+def stream_rows(
+    store: ObjectStore,
+    columns: Sequence[str] | None = None,
+    *,
+    methods: Sequence[str] | None = None,
+) -> Iterator[pa.Table]:
+    """Yield the rows of `read_rows` piece by piece, for jobs whose rows do not fit into memory.
+
+    Raises
+    ------
+    InvalidInputError
+        No file has such a column.
+    ArtifactNotFoundError
+        The job finished meanwhile: begin again.
+    """
+    manifest = read_manifest(store)
+    keys = all_parts(store) if manifest is None else sorted(part.key for part in manifest.files)
+    keys = [key for key in keys if methods is None or method_of(key) in methods]
+    _check_columns(store, keys, columns or ())
+    pieces = (
+        _of_parts(store, keys, columns) if manifest is None else _of_files(store, keys, columns)
+    )
+    for key, table in pieces:
+        yield _with_method(table, key) if columns is None or METHOD in columns else table
 
 
 def read_results(
@@ -156,16 +181,23 @@ def read_results(
     return row_format.from_table(table) if len(table) else []
 
 
-def _read(
-    store: ObjectStore, columns: Sequence[str] | None, methods: Sequence[str] | None
-) -> pa.Table:
-    keys = [key for key in current_parts(store) if methods is None or method_of(key) in methods]
-    _check_columns(store, keys, columns or ())
-    chosen = rows_that_count({key: outcomes_in(store, key) for key in keys})
-    positions: dict[str, list[int]] = {}
-    for key, position in sorted(chosen.values()):
-        positions.setdefault(key, []).append(position)
-    return joined([_part(store, key, columns, positions[key]) for key in sorted(positions)])
+_Piece = tuple[str, pa.Table]
+
+
+def _of_files(
+    store: ObjectStore, keys: Iterable[str], columns: Sequence[str] | None
+) -> Iterator[_Piece]:
+    for key in keys:
+        yield from ((key, table) for table in row_groups(store, key, columns))
+
+
+def _of_parts(
+    store: ObjectStore, keys: Sequence[str], columns: Sequence[str] | None
+) -> Iterator[_Piece]:
+    for number, rows in Outcomes.read(store, keys).chosen().by_part():
+        key = keys[number]
+        table = read_parquet(store, key, columns)
+        yield key, table.take(pa.array(rows.position.astype(np.int64)))
 
 
 def _check_columns(store: ObjectStore, keys: Iterable[str], columns: Sequence[str]) -> None:
@@ -182,11 +214,5 @@ def _check_columns(store: ObjectStore, keys: Iterable[str], columns: Sequence[st
         )
 
 
-def _part(
-    store: ObjectStore, key: str, columns: Sequence[str] | None, positions: Sequence[int]
-) -> pa.Table:
-    table = read_parquet(store, key, columns).take(pa.array(positions, pa.int64()))
-    if columns is not None and METHOD not in columns:
-        return table
-    names = pa.array([method_of(key)] * len(positions), pa.string())
-    return table.append_column(METHOD, names)
+def _with_method(table: pa.Table, key: str) -> pa.Table:
+    return table.append_column(METHOD, pa.array([method_of(key)] * len(table), pa.string()))

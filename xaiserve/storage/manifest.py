@@ -1,17 +1,15 @@
 """From ``--images`` to one row per image: a picture, a folder, a prefix or a manifest."""
 
-import csv
-import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-import pandas as pd
-
 from xaiserve.errors import InvalidInputError
-from xaiserve.storage.opening import list_pictures, open_store, read_uri
+from xaiserve.storage.manifest_formats import Record, is_manifest, records_in
+from xaiserve.storage.opening import list_pictures, open_file, open_store
 
 SQUARES: Final = 49
 """Of the 7 x 7 grid on which features are found (`metrics.grid_pointing`)."""
@@ -57,16 +55,61 @@ class ImageRow:
     feature_masks: tuple[str, ...] = ()
     feature_squares: tuple[tuple[int, ...], ...] = ()
 
-    @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> "ImageRow":  # Any: JSON
-        """Read the fields back from JSON, which knows no tuples."""
-        masks, squares = found["feature_masks"], found["feature_squares"]
-        told = {"feature_masks": tuple(masks), "feature_squares": tuple(map(tuple, squares))}
-        return cls(**{**found, **told})
+    @property
+    def has_truth(self) -> bool:
+        """Say whether there is something to compare an explanation with."""
+        return self.mask is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageList:
+    """The images of an input, gone through as often as one likes and held nowhere.
+
+    Parameters
+    ----------
+    images
+        What it was opened from.
+    walk
+        Starts at the first row again, each time.
+    """
+
+    images: str
+    walk: Callable[[], Iterator[ImageRow]]
+
+    def rows(self) -> Iterator[ImageRow]:
+        """Yield the rows in order.
+
+        Raises
+        ------
+        InvalidInputError
+            A manifest cannot be read or lacks a column.
+        """
+        return self.walk()
+
+
+def open_images(images: str, limit: int | None = None) -> ImageList:
+    """Open what ``images`` names; at most the first ``limit`` of its rows.
+
+    A folder's names are listed once, here; a manifest is read on each walk.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no picture.
+    ArtifactNotFoundError
+        There is nothing of that name.
+    """
+    if is_manifest(images):
+        open_file(images).close()
+        return ImageList(images, lambda: islice(_from_manifest(images), limit))
+    uris, root = list_pictures(images)[:limit], open_store(images).uri
+    return ImageList(images, lambda: (_of_picture(uri, root) for uri in uris))
 
 
 def expand(images: str, limit: int | None = None) -> tuple[ImageRow, ...]:
     """List the images that ``images`` names, in order, at most ``limit``.
+
+    For inputs that fit into memory; see `open_images` for others.
 
     Raises
     ------
@@ -75,49 +118,50 @@ def expand(images: str, limit: int | None = None) -> tuple[ImageRow, ...]:
     ArtifactNotFoundError
         There is nothing of that name.
     """
-    reader = _READERS.get(PurePosixPath(images).suffix.lower())
-    if reader is None:
-        rows = _from_pictures(images)
-    else:
-        rows = _from_manifest(images, read_uri(images), reader)
+    rows = tuple(open_images(images, limit).rows())
     if not rows:
-        raise InvalidInputError(f"manifest {images} lists no image")
-    return tuple(rows[:limit])
-
-
-def is_manifest(address: str) -> bool:
-    """Say whether an address names a manifest rather than pictures."""
-    return PurePosixPath(address).suffix.lower() in _READERS
-
-
-def _from_pictures(images: str) -> list[ImageRow]:
-    root = open_store(images).uri
-    return [
-        ImageRow(row_id=uri.removeprefix(root).lstrip("/") or PurePosixPath(uri).name, uri=uri)
-        for uri in list_pictures(images)
-    ]
-
-
-def _from_manifest(
-    uri: str, data: bytes, reader: Callable[[bytes], Sequence[Mapping[str, Any]]]
-) -> list[ImageRow]:
-    try:
-        records = reader(data)
-    except (ValueError, csv.Error, OSError) as error:
-        raise InvalidInputError(f"manifest {uri} cannot be read: {error}") from error
-    rows = [_row(uri, number, record) for number, record in enumerate(records)]
+        raise no_image(images)
     seen: dict[str, int] = {}
     for number, row in enumerate(rows):
         first = seen.setdefault(row.row_id, number)
         if first != number:
-            raise InvalidInputError(
-                f"manifest {uri}: id {row.row_id!r} names rows {first} and {number}; "
-                "ids must be unique"
-            )
+            raise repeated_id(images, row.row_id, first, number)
     return rows
 
 
-def _row(manifest: str, number: int, record: Mapping[str, Any]) -> ImageRow:
+def no_image(images: str) -> InvalidInputError:
+    """Say that an input has no row."""
+    return InvalidInputError(f"manifest {images} lists no image")
+
+
+def repeated_id(images: str, row_id: str, first: int, second: int) -> InvalidInputError:
+    """Say that two rows have one id."""
+    return InvalidInputError(
+        f"manifest {images}: id {row_id!r} names rows {first} and {second}; ids must be unique"
+    )
+
+
+def _of_picture(uri: str, root: str) -> ImageRow:
+    name = uri.removeprefix(root).lstrip("/") or PurePosixPath(uri).name
+    return ImageRow(row_id=name, uri=uri)
+
+
+def _from_manifest(uri: str) -> Iterator[ImageRow]:
+    with open_file(uri) as file:
+        records = records_in(uri, file)
+        number = 0
+        while True:
+            try:
+                record = next(records, None)
+            except ValueError as error:
+                raise InvalidInputError(f"manifest {uri} cannot be read: {error}") from error
+            if record is None:
+                return
+            yield _row(uri, number, record)
+            number += 1
+
+
+def _row(manifest: str, number: int, record: Record) -> ImageRow:
     image = _first(record, _URI)
     if image is None:
         raise InvalidInputError(
@@ -186,34 +230,3 @@ def _beside(manifest: str, uri: str) -> str:
     # Workers have other working folders than the driver.
     home = manifest if "://" in manifest else str(Path(manifest).absolute())
     return f"{home.rpartition('/')[0]}/{uri}"
-
-
-def _read_csv(data: bytes) -> Sequence[Mapping[str, Any]]:
-    return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
-
-
-def _read_json(data: bytes) -> Sequence[Mapping[str, Any]]:
-    return _records(json.loads(data))
-
-
-def _read_jsonl(data: bytes) -> Sequence[Mapping[str, Any]]:
-    return _records([json.loads(line) for line in data.splitlines() if line.strip()])
-
-
-def _records(found: object) -> Sequence[Mapping[str, Any]]:
-    if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
-        raise ValueError("it must be a list of objects, one per image")
-    return found
-
-
-def _read_parquet(data: bytes) -> Sequence[Mapping[str, Any]]:
-    rows: Sequence[Mapping[str, Any]] = pd.read_parquet(io.BytesIO(data)).to_dict("records")
-    return rows
-
-
-_READERS: Final[Mapping[str, Callable[[bytes], Sequence[Mapping[str, Any]]]]] = {
-    ".csv": _read_csv,
-    ".json": _read_json,
-    ".jsonl": _read_jsonl,
-    ".parquet": _read_parquet,
-}

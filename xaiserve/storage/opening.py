@@ -1,11 +1,13 @@
 """From an address to a store, and to the bytes and pictures behind it."""
 
+import io
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from xaiserve.errors import ArtifactNotFoundError, InvalidInputError
 from xaiserve.storage.local import LocalStore
+from xaiserve.storage.object_file import buffered
 from xaiserve.storage.objects import ObjectStore
 from xaiserve.storage.retry import Retrying
 from xaiserve.storage.s3 import S3Store, s3_client
@@ -49,6 +51,17 @@ def read_uri(uri: str | Path, *, endpoint: str | None = None) -> bytes:
     """
     store, name = _parent(uri, endpoint)
     return store.read(name)
+
+
+def open_file(uri: str | Path, *, endpoint: str | None = None) -> io.BufferedReader:
+    """Open one object or file for reading piece by piece.
+
+    Raises
+    ------
+    ArtifactNotFoundError, InvalidInputError, StoreUnavailableError, NotFoundError
+        As `read_uri`.
+    """
+    return buffered(*_parent(uri, endpoint))
 
 
 def list_pictures(uri: str | Path, *, endpoint: str | None = None) -> tuple[str, ...]:

@@ -1,14 +1,14 @@
 """Parquet in and out of a store of bytes, reading only the columns that are asked for."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from typing_extensions import Buffer, override
 
 from xaiserve.errors import InvalidInputError
+from xaiserve.storage.object_file import ObjectFile
 from xaiserve.storage.objects import ObjectStore
 
 
@@ -33,6 +33,44 @@ def read_parquet(store: ObjectStore, key: str, columns: Sequence[str] | None = N
     return file.read(columns=wanted, use_threads=False)
 
 
+def read_with_size(store: ObjectStore, key: str, columns: Sequence[str]) -> tuple[pa.Table, int]:
+    """Read some columns, and say how many bytes the file has."""
+    raw = ObjectFile(store, key)
+    file = pq.ParquetFile(pa.PythonFile(raw, mode="r"))
+    return file.read(columns=list(columns), use_threads=False), raw.size
+
+
+def row_groups(
+    store: ObjectStore, key: str, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """Read a Parquet file, or some of its columns, one row group at a time."""
+    file = _opened(store, key)
+    wanted = None if columns is None else [c for c in file.schema_arrow.names if c in columns]
+    for number in range(file.num_row_groups):
+        yield file.read_row_group(number, columns=wanted, use_threads=False)
+
+
+def schema_of_file(store: ObjectStore, key: str) -> pa.Schema:
+    """Read the schema of a Parquet file, with its metadata."""
+    return _opened(store, key).schema_arrow
+
+
+def encoded(tables: Iterable[pa.Table], schema: pa.Schema) -> bytes:
+    """Encode tables as one Parquet file, a row group each; columns that one lacks are null."""
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(_fitted(table, schema), row_group_size=max(1, len(table)))
+    return buffer.getvalue()
+
+
+def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    empty = schema.empty_table()
+    return pa.concat_tables(
+        [empty, table.replace_schema_metadata(schema.metadata)], promote_options="default"
+    ).select(schema.names)
+
+
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
     """Put tables under each other; a column that one lacks is null there.
 
@@ -54,40 +92,4 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _opened(store: ObjectStore, key: str) -> pq.ParquetFile:
-    return pq.ParquetFile(pa.PythonFile(_ObjectFile(store, key), mode="r"))
-
-
-class _ObjectFile(io.RawIOBase):
-    """An object as a file that can be searched, so that unread columns are not transferred."""
-
-    def __init__(self, store: ObjectStore, key: str) -> None:
-        self._store, self._key = store, key
-        self._size = store.size(key)
-        self._position = 0
-
-    @override
-    def readable(self) -> bool:
-        return True
-
-    @override
-    def seekable(self) -> bool:
-        return True
-
-    @override
-    def tell(self) -> int:
-        return self._position
-
-    @override
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = origin + offset
-        return self._position
-
-    @override
-    def readinto(self, buffer: Buffer) -> int:
-        view = memoryview(buffer)
-        length = min(len(view), self._size - self._position)
-        if length > 0:
-            view[:length] = self._store.read_range(self._key, self._position, length)
-            self._position += length
-        return max(length, 0)
+    return pq.ParquetFile(pa.PythonFile(ObjectFile(store, key), mode="r"))

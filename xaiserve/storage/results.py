@@ -5,36 +5,39 @@ See `dataset` for the layout, and for what readers make of it.
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
 from typing import Any, Final, TypeVar
 
-import pyarrow as pa
-
-from xaiserve.errors import ConflictError
+from xaiserve.errors import ArtifactNotFoundError, ConflictError
 from xaiserve.storage.dataset import (
     METHOD,
     SUCCESS,
     Manifest,
     Part,
+    all_files,
     all_parts,
-    current_parts,
-    method_of,
-    outcomes_in,
     part_key,
     read_manifest,
-    rows_that_count,
 )
-from xaiserve.storage.objects import ObjectStore
-from xaiserve.storage.parquet import read_parquet, to_parquet
+from xaiserve.storage.ids import IdSet
+from xaiserve.storage.merging import Merge, merge, plan_merges
+from xaiserve.storage.objects import ObjectStore, exists, read_if_there
+from xaiserve.storage.outcomes import Outcomes
+from xaiserve.storage.parquet import to_parquet
 from xaiserve.storage.records import RowFormat, TaskRow
 
 R = TypeVar("R")
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Raised whenever readers of older data sets would misunderstand a newer one."""
 
+Merger = Callable[[Sequence[Merge]], Iterable[Part]]
+
 _JOB: Final = "job.json"
+_PARTS: Final = "_PARTS.json"
+_VERSION: Final = version("xaiserve")
 
 
 def canonical_json(value: object) -> str:
@@ -122,79 +125,106 @@ class ResultSet:
             "xaiserve.params_json": tasks[0].params_json,
         }
         table = row_format.to_table(rows).drop_columns([METHOD])
-        return self._write(methods.pop(), table.replace_schema_metadata(metadata))
+        key = part_key(methods.pop(), digest_of(sorted(ids))[:32])
+        self._store.write(key, to_parquet(table.replace_schema_metadata(metadata)))
+        return key
 
-    def done_tasks(self) -> dict[str, str]:
-        """Return the status of the tasks that have a row, by id: what a resumed job skips."""
-        parts = {key: outcomes_in(self._store, key) for key in current_parts(self._store)}
-        chosen = rows_that_count(parts)
-        return {task_id: parts[key][row][1] for task_id, (key, row) in chosen.items()}
+    def done(self) -> Outcomes:
+        """Say which tasks have a row, one row each: what a resumed job skips."""
+        manifest = read_manifest(self._store)
+        if manifest is not None:
+            return Outcomes.read(self._store, [part.key for part in manifest.files])
+        return Outcomes.read(self._store, self._parts() or all_parts(self._store)).chosen()
 
-    def finish(self, task_ids: Collection[str]) -> Manifest:
-        """Publish the data set with exactly one row for each of ``task_ids``.
+    @property
+    def settled(self) -> bool:
+        """Say whether it is decided which parts count: then no task can be done again."""
+        return exists(self._store, _PARTS)
 
-        Superfluous parts are removed, so that readers who know nothing of ``_SUCCESS.json`` see
-        the same rows. Finishing again returns what was published before.
+    def settle(self, tasks: IdSet) -> Outcomes:
+        """Decide, once and for all drivers of this job, which row of which part counts.
 
         Raises
         ------
         ConflictError
             A task has no row yet.
         """
-        manifest = read_manifest(self._store) or self._publish(frozenset(task_ids))
-        listed = {part.key for part in manifest.files}
-        for key in all_parts(self._store):
-            if key not in listed:
-                self._store.remove(key)
-        return manifest
-
-    def _publish(self, task_ids: frozenset[str]) -> Manifest:
-        parts = {key: outcomes_in(self._store, key) for key in all_parts(self._store)}
-        chosen = rows_that_count(parts)
-        missing = sorted(task_ids - chosen.keys())
+        keys = self._parts() or all_parts(self._store)
+        chosen = Outcomes.read(self._store, keys).chosen().among(tasks)
+        missing = len(tasks) - len(chosen)
         if missing:
             raise ConflictError(
-                f"output {self._store.uri} lacks {len(missing)} of {len(task_ids)} tasks, "
-                f"{missing[0]} for one; run the job again to complete it"
+                f"output {self._store.uri} lacks {missing} of {len(tasks)} tasks; run the job "
+                "again to complete it"
             )
-        kept = [chosen[task_id] for task_id in sorted(task_ids)]
-        manifest = self._manifest(parts, kept)
+        counting = [chosen.parts[number] for number, _ in chosen.by_part()]
         try:
-            self._store.write(SUCCESS, manifest.to_json(), create_only=True)
+            self._store.write(_PARTS, canonical_json(counting).encode(), create_only=True)
         except ConflictError:
-            # Another driver of the same job was faster, and readers may have begun with its list.
-            return read_manifest(self._store) or manifest
+            if self._parts() != counting:  # another driver of the same job was faster
+                return self.settle(tasks)
+        return chosen
+
+    def finish(self, tasks: IdSet, merged: Merger | None = None) -> Manifest:
+        """Publish the data set with exactly one row for each of ``tasks``.
+
+        Finishing again returns what was published before.
+
+        Parameters
+        ----------
+        merged
+            Writes the files, in this process by default.
+
+        Raises
+        ------
+        ConflictError
+            A task has no row yet.
+        """
+        manifest = read_manifest(self._store)
+        if manifest is None:
+            try:
+                manifest = self._publish(tasks, merged or self._merged)
+            except (ConflictError, ArtifactNotFoundError):
+                # Another driver of the same job may have published it, and removed the parts.
+                manifest = read_manifest(self._store)
+                if manifest is None:
+                    raise
+        self._sweep(manifest)
         return manifest
 
-    def _manifest(
-        self, parts: Mapping[str, Sequence[tuple[str, str]]], kept: Sequence[tuple[str, int]]
-    ) -> Manifest:
-        positions: dict[str, list[int]] = {}
-        for key, position in sorted(kept):
-            positions.setdefault(key, []).append(position)
-        files = tuple(
-            self._cut(key, rows, whole=len(rows) == len(parts[key]))
-            for key, rows in positions.items()
-        )
-        return Manifest(
+    def _merged(self, merges: Sequence[Merge]) -> Iterable[Part]:
+        return [merge(self._store, each) for each in merges]
+
+    def _publish(self, tasks: IdSet, merged: Merger) -> Manifest:
+        chosen = self.settle(tasks)
+        files = tuple(sorted(merged(plan_merges(chosen)), key=lambda file: file.key))
+        manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             config_digest=self.config_digest,
             files=files,
-            rows=len(kept),
-            counts=dict(sorted(Counter(parts[key][row][1] for key, row in kept).items())),
+            rows=len(chosen),
+            counts=chosen.counts(),
+            about={
+                "configuration": json.loads(self._store.read(_JOB))["configuration"],
+                "xaiserve_version": _VERSION,
+            },
         )
+        self._store.write(SUCCESS, manifest.to_json(), create_only=True)
+        return manifest
 
-    def _cut(self, key: str, positions: Sequence[int], *, whole: bool) -> Part:
-        """Return a part that holds only the rows that count: itself, or a new one."""
-        if not whole:
-            table = read_parquet(self._store, key).take(pa.array(positions, pa.int64()))
-            key = self._write(method_of(key), table)
-        return Part(key=key, size=self._store.size(key), rows=len(positions))
+    def _sweep(self, manifest: Manifest) -> None:
+        """Remove what does not count, so that readers who list the files see the same rows."""
+        listed = {part.key for part in manifest.files}
+        for key in all_files(self._store):
+            if key not in listed:
+                with suppress(ArtifactNotFoundError):  # another driver sweeps, too
+                    self._store.remove(key)
 
-    def _write(self, method: str, table: pa.Table) -> str:
-        key = part_key(method, digest_of(sorted(table["task_id"].to_pylist()))[:32])
-        self._store.write(key, to_parquet(table))
-        return key
+    def _parts(self) -> list[str] | None:
+        """Return the parts that count, if that is decided."""
+        text = read_if_there(self._store, _PARTS)
+        found: list[str] | None = None if text is None else json.loads(text)
+        return found
 
 
 def _differences(there: Mapping[str, Any], record: Mapping[str, Any]) -> str:

@@ -24,6 +24,8 @@ from PIL import Image as PillowImage
 SIDE: Final = 32
 CELL_PX: Final = 8
 MANIFEST: Final = "manifest.jsonl"
+WORKER: Final = "ray::Worker"
+"""What the titles of a job's working processes begin with."""
 
 _CELLS: Final = (SIDE // CELL_PX) ** 2
 _SPEC: Final = {
@@ -136,7 +138,7 @@ def wait_until(
 
 def workers_of(process: "subprocess.Popen[str]") -> list[int]:
     """List the processes that explain for a job."""
-    return [pid for pid in descendants(process.pid) if "MapWorker" in title(pid)]
+    return [pid for pid in descendants(process.pid) if WORKER in title(pid)]
 
 
 def kill_driver(process: "subprocess.Popen[str]") -> None:

@@ -1,0 +1,83 @@
+"""The workers of one job: they explain chunk by chunk, and then merge the parts."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from xaiserve.errors import ModelUnavailableError, StoreUnavailableError, WorkerLostError
+from xaiserve.pipelines.cluster import Placement, free_crew, ray_for
+from xaiserve.pipelines.cutting import Cutter
+from xaiserve.pipelines.pool import Pool
+from xaiserve.pipelines.progress import Reporter
+from xaiserve.pipelines.tasks import Chunk
+from xaiserve.pipelines.worker import PartReport, Worker, WorkOrder
+from xaiserve.storage.dataset import Part
+from xaiserve.storage.merging import Merge
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Team:
+    """A pool of so many workers."""
+
+    pool: Pool[Worker]
+    workers: int
+
+    def explain(self, cutter: Cutter, reporter: Reporter) -> None:
+        """Explain all chunks, and tell of each when it is published.
+
+        A chunk whose worker dies again and again is divided until the image is found whose fault
+        that is; it gets a row that says so.
+
+        Raises
+        ------
+        StoreUnavailableError, ModelUnavailableError
+            A worker cannot go on, and neither could another.
+        """
+        for chunk, answer in self.pool.map("publish", cutter):
+            if isinstance(answer, WorkerLostError):
+                cutter.take_back(chunk, str(answer))
+            else:
+                _count(chunk, answer, cutter, reporter)
+
+    def merge(self, merges: Sequence[Merge]) -> list[Part]:
+        """Write all files of merged rows.
+
+        Raises
+        ------
+        WorkerLostError
+            Workers die over one of them.
+        """
+        parts: list[Part] = []
+        for _, answer in self.pool.map("merge", iter(merges)):
+            if isinstance(answer, WorkerLostError):
+                raise answer
+            parts.append(answer)
+        return parts
+
+
+def _count(chunk: Chunk, report: PartReport, cutter: Cutter, reporter: Reporter) -> None:
+    if report.fault:
+        kind = StoreUnavailableError if report.of_store else ModelUnavailableError
+        raise kind(report.fault)
+    cutter.learn(chunk.method, report.done, report.seconds)
+    reporter.add(done=report.done, failed=report.failed, model_inputs=report.model_inputs)
+
+
+@contextmanager
+def team_for(placement: Placement, order: Callable[[int], WorkOrder]) -> Iterator[Team]:
+    """Join or start Ray, and hire as many workers as fit; ``order`` takes a worker's threads.
+
+    Raises
+    ------
+    InvalidInputError
+        See `ray_for` and `free_crew`.
+    """
+    with ray_for(placement):
+        crew = free_crew(placement)
+        pool = Pool(
+            Worker, order(crew.threads), size=crew.workers, cpus=crew.threads, gpus=crew.gpus
+        )
+        try:
+            yield Team(pool, crew.workers)
+        finally:
+            pool.close()
