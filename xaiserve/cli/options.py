@@ -179,8 +179,8 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def named_source(text: str) -> tuple[str | None, str]:
-    """Split ``NAME=DIR``; a plain source, or a path that holds a ``=``, has no name."""
+    """Split ``NAME=DIR``; a plain source, or a path or address that holds a ``=``, has no name."""
     name, equals, source = text.partition("=")
-    if not equals or not name or Path(text).exists():
+    if not equals or not name or "://" in name or Path(text).exists():
         return None, text
     return name, source

@@ -10,6 +10,8 @@ from xaiserve.errors import XaiServeError
 from xaiserve.models.factory import call_factory, factory_bytes
 from xaiserve.models.loading import choose_format, default_name
 from xaiserve.models.onnx_classifier import external_files, onnx_runner
+from xaiserve.models.remote_classifier import load_remote
+from xaiserve.models.remote_options import is_remote
 from xaiserve.models.sources import (
     Format,
     ModelFiles,
@@ -52,6 +54,8 @@ def inspect_model(
     """
     if is_factory(source):
         return _of_factory(str(source), trust_code=trust_code)
+    if is_remote(source):
+        return _of_remote(str(source), overrides)
     found = find_model(fetch_from_hub(str(source)) if is_hub_id(source) else source)
     warnings: list[str] = []
     spec = _tried(lambda: read_spec(found.folder, overrides), warnings)
@@ -140,4 +144,20 @@ def _of_factory(source: str, *, trust_code: bool) -> _Report:
         "labels": spec.classes,
         "digest": digest_files((), factory_bytes(source, network), canonical_json(spec)),
         "warnings": [],
+    }
+
+
+def _of_remote(source: str, overrides: Mapping[str, object] | None) -> _Report:
+    classifier = load_remote(source, overrides=overrides)
+    return {
+        "name": classifier.name,
+        "folder": None,
+        "formats": {"server": {"files": {}, "loadable": True}},
+        "scores_from": "server",
+        "gradients_from": None,
+        "spec": spec_to_json(classifier.spec),
+        "spec_from": source,
+        "labels": classifier.spec.classes,
+        "digest": classifier.digest,
+        "warnings": list(classifier.notes[1:]),
     }

@@ -28,6 +28,8 @@ from xaiserve.models.loaded import (
 )
 from xaiserve.models.onnx_classifier import onnx_runner
 from xaiserve.models.precision import Precision, checked_precision
+from xaiserve.models.remote_classifier import load_remote
+from xaiserve.models.remote_options import is_remote
 from xaiserve.models.sources import (
     Format,
     ModelFiles,
@@ -77,7 +79,8 @@ def load_classifier(
     ----------
     source
         A folder, a file in one (.onnx, .safetensors, .pt2), a hub id ``owner/name[@revision]``,
-        a factory ``package.module:name``, or ``embedded``.
+        a factory ``package.module:name``, ``embedded``, or the address of a model behind a server
+        (`models.remote_options`).
     device
         Where it scores; ONNX files score on the CPU only.
     name
@@ -108,7 +111,7 @@ def load_classifier(
     UntrustedModelError
         Loading would run code, and ``trust_code`` is not set; or the file is a pickle.
     ModelUnavailableError
-        The hub cannot be reached, or a factory raised.
+        The hub or the server cannot be reached, or a factory raised.
     InvalidInputError
         A file is damaged, a specification is missing or does not fit, an argument is wrong.
     """
@@ -125,6 +128,15 @@ def load_classifier(
         overrides=overrides or {},
         cache=ExportCache(cache_folder or default_cache_folder()),
     )
+    if is_remote(source):
+        return load_remote(
+            str(source),
+            name=name,
+            batch_rows=batch_rows,
+            device=wishes.device,
+            precision=wishes.precision,
+            overrides=overrides,
+        )
     if is_factory(source):
         return _from_factory(str(source), wishes)
     found = find_model(fetch_from_hub(str(source)) if is_hub_id(source) else source)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import torch
 
-from xaiserve.errors import ClassifierFaultError, ModelUnavailableError
+from xaiserve.errors import ClassifierFaultError, ModelUnavailableError, XaiServeError
 from xaiserve.perturb._batching import (
     BULK_ROWS_BESIDE_INTERACTIVE,
     Entrance,
@@ -276,7 +276,9 @@ class Desk:
                 # One that must stop gets no answer, and will not miss it.
                 self._advance(flight, None if question.ended else question.answers)
 
-    def _fault(self, question: Question, error: BaseException) -> ClassifierFaultError:
+    def _fault(self, question: Question, error: BaseException) -> XaiServeError:
+        if isinstance(error, ModelUnavailableError):
+            return self._unavailable(question, str(error))
         fault = ClassifierFaultError(f"{_whose(question)}: {fault_of(self._name, error)}")
         fault.__cause__ = error
         return fault
