@@ -79,7 +79,9 @@ def _config() -> ServiceConfig:
         port = probe.getsockname()[1]
     model = {"source": str(MOBILENET / "model.onnx"), "cpus": THREADS}
     budget = {"seconds": 500, "max_seconds": 500}
-    return make_config({"models": {"mobilenet": model}, "budget": budget, "port": port})
+    nothing_kept = {"cache_bytes": 0}
+    served = {"models": {"mobilenet": model}, "budget": budget, "port": port}
+    return make_config(served | {"answers": nothing_kept})
 
 
 def _served(client: httpx.Client, files: list[Path], explainer: MultiRex) -> list[Body]:

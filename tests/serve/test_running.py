@@ -106,6 +106,7 @@ def service(folder: Path) -> Iterator[RunningService]:
             },
             "queue": {"running": 1, "waiting": 0},
             "port": free_port(),
+            "answers": {"store": str(folder.parent / "answers")},
         }
         running = start_service(make_config(config))
         yield running

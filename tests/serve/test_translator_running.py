@@ -56,8 +56,10 @@ def service(translator: Path) -> Iterator[RunningService]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     model = {"source": "embedded", "batch_rows": 64, "translator": str(translator)}
+    kept = {"store": str(translator.parent / "answers")}
+    config = {"models": {"lesions": model}, "port": port, "answers": kept}
     try:
-        running = start_service(make_config({"models": {"lesions": model}, "port": port}))
+        running = start_service(make_config(config))
         yield running
         running.stop()
     finally:

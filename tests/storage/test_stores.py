@@ -3,6 +3,7 @@
 import socket
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,26 @@ class TestLocalStore(StoreContract):
         with pytest.raises(ArtifactNotFoundError):
             store.write("folder", b"")
         assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+    def test_a_folder_goes_with_its_last_object(self, tmp_path: Path) -> None:
+        store = LocalStore(tmp_path)
+        store.write("a/b", b"")
+        store.write("a/c", b"")
+        store.remove("a/b")
+        assert (tmp_path / "a").is_dir()
+        store.remove("a/c")
+        assert not list(tmp_path.iterdir())
+
+    def test_writers_are_not_disturbed_by_those_who_remove(self, tmp_path: Path) -> None:
+        def work(name: str) -> None:
+            store = LocalStore(tmp_path)
+            for _ in range(50):
+                store.write(f"a/{name}", b"")
+                store.remove(f"a/{name}")
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(work, "bcde"))
+        assert not LocalStore(tmp_path).list()
 
     def test_debris_of_a_killed_writer_is_not_listed(self, tmp_path: Path) -> None:
         (tmp_path / ".tmp-x").write_bytes(b"half")

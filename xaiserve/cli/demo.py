@@ -123,7 +123,9 @@ def _free_port() -> int:
 
 def _ask_the_service(picture: Path, tell: Tell) -> None:
     """Serve the model, explain one picture over HTTP, and stop serving."""
-    service = start_service(make_config({"models": {MODEL: MODEL}, "port": _free_port()}))
+    nothing_kept = {"cache_bytes": 0}
+    served = {"models": {MODEL: MODEL}, "port": _free_port(), "answers": nothing_kept}
+    service = start_service(make_config(served))
     try:
         url = f"{service.url}/v1/explain?model={MODEL}&method=multirex"
         request = urllib.request.Request(  # noqa: S310 -- our own address

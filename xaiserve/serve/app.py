@@ -29,11 +29,11 @@ from xaiserve.serve.config import (
     TranslatorSettings,
     Uploads,
 )
-from xaiserve.serve.explanations import GRACE_S, Explanations
+from xaiserve.serve.explanations import GRACE_S
 from xaiserve.serve.fetching import Fetcher
 from xaiserve.serve.handles import RemoteClassifier
 from xaiserve.serve.ingress import build_ingress
-from xaiserve.serve.keeping import open_answers, result_cache
+from xaiserve.serve.keeping import keep
 from xaiserve.serve.logs import configure_logs
 from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Problem, problem_of
 from xaiserve.serve.ray_meter import RayMeter
@@ -228,13 +228,16 @@ class Ingress:
     def __init__(self, models: Mapping[str, DeploymentHandle[Any]], config: ServiceConfig) -> None:
         configure_logs(config.logs)
         self._meter = RayMeter()
-        store = open_answers(config.answers)
+        remote = {name: RemoteClassifier(name, handle) for name, handle in models.items()}
+        kept = keep(config.answers, remote, self._meter)
         self._service = Service(
-            explanations=Explanations(result_cache(store, config.answers), self._meter),
-            models={name: RemoteClassifier(name, handle) for name, handle in models.items()},
+            models=remote,
             uploads=config.uploads,
             budget=config.budget,
             fetcher=Fetcher(config.sources),
+            explanations=kept.explanations,
+            replays=kept.replays,
+            results=kept.results,
         )
         self._access = config.access
         self._share = 1 / config.ingress_replicas

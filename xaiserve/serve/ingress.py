@@ -1,6 +1,7 @@
 """The HTTP application, in plain FastAPI: what is behind the routes is injected."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from fastapi import FastAPI, Security
 from fastapi.middleware.cors import CORSMiddleware
@@ -11,6 +12,7 @@ import xaiserve
 from xaiserve.serve import problems
 from xaiserve.serve.access import Guard, Guarded
 from xaiserve.serve.documentation import page
+from xaiserve.serve.idempotency import REPLAYED
 from xaiserve.serve.metrics import Meter, NoMeter
 from xaiserve.serve.observing import Observed
 from xaiserve.serve.request_ids import RequestIds
@@ -19,6 +21,7 @@ from xaiserve.serve.routes.kserve import kserve
 from xaiserve.serve.routes.lists import lists
 from xaiserve.serve.routes.oip import oip
 from xaiserve.serve.routes.questions import questions
+from xaiserve.serve.routes.results import results
 from xaiserve.serve.service import Service
 
 
@@ -44,6 +47,7 @@ def build_ingress(
         title="xaiserve",
         version=xaiserve.__version__,
         summary="Explains image classifiers.",
+        lifespan=_lifespan(service),
         docs_url=None,
         redoc_url=None,
         # Says so in the document; what refuses is the guard.
@@ -56,12 +60,20 @@ def build_ingress(
     app.include_router(kserve(service), prefix="/v1")
     app.include_router(oip(service))
     app.include_router(health(service))
+    if service.results is not None:
+        app.include_router(results(service.results), prefix="/v1")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(page(app.openapi()))
 
     return app
+
+
+def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Work on pending results while the application lives."""
+    pending = service.results
+    return lambda _: nullcontext() if pending is None else pending.at_work()
 
 
 def _surround(app: FastAPI, guard: Guard | None, origins: Sequence[str], meter: Meter) -> None:
@@ -74,7 +86,7 @@ def _surround(app: FastAPI, guard: Guard | None, origins: Sequence[str], meter: 
             allow_origins=origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
-            expose_headers=["X-Request-ID", "Retry-After"],
+            expose_headers=["X-Request-ID", "Retry-After", "Location", REPLAYED],
         )
     app.add_middleware(Observed, meter=meter)
     app.add_middleware(RequestIds)

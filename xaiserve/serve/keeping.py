@@ -1,11 +1,28 @@
-"""Where a service keeps what must outlive a request, and outlive itself."""
+"""What a service keeps: what must outlive a request, and outlive the service itself."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from xaiserve.serve.explanations import Explanations
+from xaiserve.serve.idempotency import Replays
+from xaiserve.serve.metrics import Meter
+from xaiserve.serve.requests import ClassifierPort
 from xaiserve.serve.result_cache import ResultCache
+from xaiserve.serve.result_store import ResultStore
+from xaiserve.serve.results import Results
 from xaiserve.serve.settings import Answers
 from xaiserve.storage.objects import ObjectStore
 from xaiserve.storage.opening import open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The parts of a service that share its store."""
+
+    explanations: Explanations
+    replays: Replays
+    results: Results
 
 
 def open_answers(settings: Answers) -> ObjectStore:
@@ -17,8 +34,20 @@ def open_answers(settings: Answers) -> ObjectStore:
     return open_store(folder)
 
 
-def result_cache(store: ObjectStore, settings: Answers) -> ResultCache | None:
-    """Make the cache that the settings ask for, if any."""
-    if not settings.cache_bytes:
-        return None
-    return ResultCache(store, max_bytes=settings.cache_bytes)
+def keep(settings: Answers, models: Mapping[str, ClassifierPort], meter: Meter) -> Kept:
+    """Make what keeps the answers of these models."""
+    store = open_answers(settings)
+    cache = ResultCache(store, max_bytes=settings.cache_bytes) if settings.cache_bytes else None
+    explanations = Explanations(cache, meter)
+    replays = Replays(store, keep_s=settings.keep_seconds)
+    results = Results(
+        ResultStore(store, keep_s=settings.keep_seconds),
+        explanations,
+        models,
+        running=settings.running,
+        waiting=settings.waiting,
+        keep_s=settings.keep_seconds,
+        max_seconds=settings.max_seconds,
+        sweeps=(replays.sweep,),
+    )
+    return Kept(explanations, replays, results)

@@ -71,6 +71,7 @@ PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {  # Any: FastAPI's own type
         401: "No valid API key, where the service asks for one",
         403: "The API key does not allow this",
         404: "No model or method of that name",
+        409: "The first request with the same Idempotency-Key is still worked on",
         413: "Body, side or pixels over a limit",
         415: "Not a picture that is read",
         422: "An option, the target or the picture is wrong",

@@ -20,6 +20,12 @@ RangeParam = Annotated[
 ]
 
 
+def owner_of(request: Request) -> str:
+    """Return the id of the API key that a request came with; empty where none is asked for."""
+    key = request.scope.get("state", {}).get("api_key")
+    return "" if key is None else str(key.id)
+
+
 def explainer_of(request: Request, method: str) -> Explainer:
     """Make the method from all query parameters that the route does not declare itself.
 

@@ -12,8 +12,10 @@ from xaiserve.perturb.ticket import Limits
 from xaiserve.serve.config import Budget, Uploads
 from xaiserve.serve.explanations import READY_S, Explanations
 from xaiserve.serve.fetching import Fetcher
+from xaiserve.serve.idempotency import Replays
 from xaiserve.serve.query import number_pair
 from xaiserve.serve.requests import ClassifierPort
+from xaiserve.serve.results import Results
 from xaiserve.serve.schemas import ModelBody
 from xaiserve.serve.uploads import Sent, read_upload
 
@@ -29,6 +31,8 @@ class Service:
     budget: Budget
     fetcher: Fetcher = field(default_factory=Fetcher)
     explanations: Explanations = field(default_factory=Explanations)
+    replays: Replays | None = None
+    results: Results | None = None
 
     def model(self, name: str) -> ClassifierPort:
         if name not in self.models:
@@ -49,10 +53,11 @@ class Service:
     async def card(self, name: str) -> ModelBody:
         return await within(READY_S, self.model(name).card(), name)
 
-    def limits(self, max_inputs: int | None, max_seconds: float) -> Limits:
-        """Check what was asked for against the service's bounds."""
+    def limits(self, max_inputs: int | None, max_seconds: float, *, later: bool = False) -> Limits:
+        """Check what was asked for against the service's bounds, of answers that come later too."""
         budget = self.budget
-        _at_most("max_seconds", max_seconds, budget.max_seconds)
+        longest = self.results.max_seconds if later and self.results else budget.max_seconds
+        _at_most("max_seconds", max_seconds, longest)
         _at_most("max_inputs", max_inputs, budget.max_inputs)
         return Limits(
             max_inputs=max_inputs or budget.inputs or budget.max_inputs,

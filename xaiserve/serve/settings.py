@@ -95,6 +95,18 @@ class Answers(Settings):
     cache_bytes: Annotated[int, Field(ge=0)] = 512 << 20
     """Of answers that equal requests get again; 0 keeps none."""
 
+    keep_seconds: Annotated[float, Field(gt=0)] = 24 * 3600
+    """How long results that are fetched later are kept, and answers by ``Idempotency-Key``."""
+
+    max_seconds: Annotated[float, Field(gt=0)] = 3600
+    """The largest budget of a result that is fetched later."""
+
+    running: Annotated[int, Field(ge=1)] = 4
+    """Results that one ingress replica works on at once."""
+
+    waiting: Annotated[int, Field(ge=1)] = 1000
+    """Results that may be pending in all."""
+
     @field_validator("store")
     @classmethod
     def _is_absolute(cls, store: str | None) -> str | None:

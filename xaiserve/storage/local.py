@@ -1,5 +1,6 @@
 """Objects as files under a folder."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -46,7 +47,6 @@ class LocalStore:
     def write(self, key: str, data: bytes, *, create_only: bool = False) -> None:
         path = self._path(key)
         with self._explained(key):
-            path.parent.mkdir(parents=True, exist_ok=True)
             temporary = _flushed(path.parent, data)
             try:
                 if create_only:
@@ -57,11 +57,16 @@ class LocalStore:
                 raise ConflictError(f"{self.uri}/{key} exists already") from None
             finally:
                 temporary.unlink(missing_ok=True)
-            _flush_folder(path.parent)
+            with suppress(FileNotFoundError):  # somebody has removed the object already
+                _flush_folder(path.parent)
 
     def remove(self, key: str) -> None:
         with self._explained(key):
-            self._path(key).unlink()
+            path = self._path(key)
+            path.unlink()
+            if path.parent != self._root:
+                with suppress(OSError):  # others are in it
+                    path.parent.rmdir()
 
     def list(self, prefix: str = "") -> Sequence[str]:
         return sorted(key for key, _ in self._found(prefix))
@@ -114,7 +119,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _flushed(folder: Path, data: bytes) -> Path:
     """Write a temporary file that survives a power cut once it is renamed."""
-    handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
+    handle, name = _temporary(folder)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -125,6 +130,15 @@ def _flushed(folder: Path, data: bytes) -> Path:
         Path(name).unlink()
         raise
     return Path(name)
+
+
+def _temporary(folder: Path) -> tuple[int, str]:
+    """Open one, in a folder that whoever removes its last file removes as well."""
+    for _ in range(10):
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
+    raise FileNotFoundError(errno.ENOENT, "the folder is removed again and again", str(folder))
 
 
 def _flush_folder(folder: Path) -> None:

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
 from xaiserve.parameters import MAX_SEED
 from xaiserve.report.subject import FrameName
-from xaiserve.serve.event_stream import CONTENT, EventStream, event_stream, wants_events
+from xaiserve.serve.answering import answer, mode_of
+from xaiserve.serve.event_stream import CONTENT
 from xaiserve.serve.explanations import GRACE_S
 from xaiserve.serve.problems import PROBLEMS
 from xaiserve.serve.query import (
@@ -17,12 +18,14 @@ from xaiserve.serve.query import (
     refuse_unknown,
 )
 from xaiserve.serve.requests import ExplainRequest, Offered, PredictRequest
+from xaiserve.serve.routes.results import LATER
 from xaiserve.serve.schemas import ExplainBody, PredictBody
 from xaiserve.serve.service import Service, within
 from xaiserve.serve.uploads import CONTRAST, FIELD, request_body
 
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {  # Any: FastAPI's own type
-    200: {"content": CONTENT, "description": "The answer, or events that tell of it"}
+    200: {"content": CONTENT, "description": "The answer, or events that tell of it"},
+    **LATER,
 }
 _BODY: Final = {"requestBody": request_body(FIELD)}
 _TWO_PICTURES: Final = {"requestBody": request_body(FIELD, CONTRAST)}
@@ -65,27 +68,34 @@ def questions(service: Service) -> APIRouter:
             bool,
             Query(description="Answer with server-sent events, as `Accept: text/event-stream`."),
         ] = False,
+        deferred: Annotated[
+            bool,
+            Query(
+                alias="async",
+                description="Answer 202 with the place where the result will be, as a budget does "
+                "that is more than a request may wait for.",
+            ),
+        ] = False,
         value_range: RangeParam = None,
-    ) -> ExplainBody | EventStream:
+    ) -> ExplainBody | Response:
         """Explain one picture. Further query parameters are those of the method."""
-        port = service.model(model)
+        service.model(model)  # refused before the picture is read
         explainer = explainer_of(request, method)
         seconds = max_seconds or service.budget.seconds
+        mode = mode_of(request, service, stream=stream, deferred=deferred, seconds=seconds)
         sent = await service.upload(request, value_range, with_contrast=True)
         asked = ExplainRequest(
             upload=sent.image,
             explainer=explainer,
             target=target,
             seed=seed,
-            limits=service.limits(max_inputs, seconds),
+            limits=service.limits(max_inputs, seconds, later=mode == "later"),
             frame=frame,
             overlay=overlay,
             saliency=saliency,
             contrast=contrast_of(explainer, sent.contrast, contrast),
         )
-        if stream or wants_events(request):
-            return await event_stream(service.explanations.stream(model, port, asked))
-        return await service.explanations.explain(model, port, asked)
+        return await answer(service, request, model, asked, mode)
 
     @router.post("/predict", openapi_extra=_BODY)
     async def predict(

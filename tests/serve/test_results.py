@@ -1,0 +1,323 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.serve.conftest import BUDGET, UPLOADS, Toy, client_of
+from tests.serve.test_classifier_server import Gate, serve
+from tests.serve.test_stream import without_times
+from xaiserve.errors import CapacityError, ModelUnavailableError, StoreUnavailableError
+from xaiserve.explainers.multirex import MultiRex
+from xaiserve.perturb.ticket import Limits
+from xaiserve.serve.accepted import Accepted, accepted_of
+from xaiserve.serve.classifier import ClassifierServer
+from xaiserve.serve.explanations import Explanations
+from xaiserve.serve.idempotency import Replays
+from xaiserve.serve.requests import ClassifierPort, ExplainRequest, Upload
+from xaiserve.serve.result_store import LEASE_S, Ended, ResultStore
+from xaiserve.serve.results import Results, patiently
+from xaiserve.serve.service import Service
+from xaiserve.storage.local import LocalStore
+from xaiserve.storage.objects import ObjectStore
+
+ASKED = {"model": "toy", "method": "occlusion", "cells": "3"}
+LATER = {**ASKED, "async": "true"}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def service_of(port: ClassifierPort, store: ObjectStore, **changes: object) -> Service:
+    explanations = Explanations()
+    wishes = {"running": 2, "waiting": 3, "keep_s": 60.0, "max_seconds": 100.0, **changes}
+    results = Results(
+        ResultStore(store, keep_s=60),
+        explanations,
+        {"toy": port},
+        look_s=0.01,
+        renew_s=0.01,
+        **wishes,
+    )
+    return Service(
+        models={"toy": port},
+        uploads=UPLOADS,
+        budget=BUDGET,
+        explanations=explanations,
+        replays=Replays(store, keep_s=60),
+        results=results,
+    )
+
+
+@asynccontextmanager
+async def running(
+    port: ClassifierPort, folder: Path, **changes: object
+) -> AsyncIterator[httpx.AsyncClient]:
+    service = service_of(port, LocalStore(folder), **changes)
+    assert service.results is not None
+    async with service.results.at_work(), client_of(service) as client:
+        yield client
+
+
+async def post(client: httpx.AsyncClient, png: bytes, **options: str) -> httpx.Response:
+    return await client.post(
+        "/v1/explain", params={**LATER, **options}, files={"image": ("a.png", png)}
+    )
+
+
+async def fetched(client: httpx.AsyncClient, url: str) -> httpx.Response:
+    async with asyncio.timeout(20):
+        # Only the service knows when it is ready.
+        while (answer := await client.get(url)).status_code == 202:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    return answer
+
+
+async def test_an_answer_that_comes_later_is_the_one_that_comes_at_once(
+    toy: Toy, server: ClassifierServer, tmp_path: Path
+):
+    async with running(server, tmp_path) as client:
+        accepted = await post(client, toy.png)
+        answer = await fetched(client, accepted.headers["location"])
+        now = await post(client, toy.png, **{"async": "false"})
+
+    assert accepted.status_code == 202
+    assert accepted.json()["state"] in {"pending", "running"}
+    assert answer.headers["content-type"] == "application/json"
+    assert without_times(answer.json()) == without_times(now.json())
+
+
+async def test_a_budget_that_nobody_may_wait_for_is_answered_later(
+    toy: Toy, server: ClassifierServer, tmp_path: Path
+):
+    more = str(BUDGET.max_seconds + 1)
+    async with running(server, tmp_path) as client:
+        accepted = await post(client, toy.png, **{"async": "false", "max_seconds": more})
+        too_much = await post(client, toy.png, max_seconds="101")
+
+    assert accepted.status_code == 202
+    assert too_much.status_code == 422
+
+
+async def test_what_fails_is_told_as_it_would_have_been(server: ClassifierServer, tmp_path: Path):
+    async with running(server, tmp_path) as client:
+        accepted = await post(client, b"no picture")
+        answer = await fetched(client, accepted.headers["location"])
+        (listed,) = (await client.get("/v1/results")).json()["results"]
+
+    assert answer.status_code == 415
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert listed["state"] == "failed"
+
+
+async def test_a_pending_result_tells_its_progress(tmp_path: Path):
+    gate = Gate()
+    server = serve(gate.classifier())
+    async with running(server, tmp_path) as client:
+        accepted = await post(client, gate.toy.png)
+        url = accepted.headers["location"]
+        await asyncio.to_thread(gate.asked.wait, 10)
+        states = {(await client.get(url)).json()["state"] for _ in range(3)}
+        gate.open.set()
+        assert (await fetched(client, url)).status_code == 200
+    server.close()
+
+    assert states == {"running"}
+
+
+async def test_what_was_accepted_before_a_restart_is_answered_after_it(tmp_path: Path):
+    gate = Gate()
+    server = serve(gate.classifier())
+    async with running(server, tmp_path, running=1) as client:
+        accepted = [await post(client, gate.toy.png, seed=str(seed)) for seed in range(3)]
+        await asyncio.to_thread(gate.asked.wait, 10)
+    gate.open.set()
+    urls = [answer.headers["location"] for answer in accepted]
+    async with running(server, tmp_path) as client:
+        answers = [await fetched(client, url) for url in urls]
+    server.close()
+
+    assert [answer.json()["seed"] for answer in answers] == [0, 1, 2]
+    assert not LocalStore(tmp_path).list("pending/")
+    ended = [key for key in LocalStore(tmp_path).list("results/") if "answer-" in key]
+    assert len(ended) == 3
+
+
+async def test_results_are_listed_newest_first_page_by_page(
+    toy: Toy, server: ClassifierServer, tmp_path: Path
+):
+    async with running(server, tmp_path, waiting=10) as client:
+        names = [(await post(client, toy.png, seed=str(seed))).json()["id"] for seed in range(5)]
+        first = (await client.get("/v1/results", params={"limit": 3})).json()
+        second = (await client.get("/v1/results", params={"before": first["next"]})).json()
+
+    told = [each["id"] for each in first["results"] + second["results"]]
+    assert sorted(told) == sorted(names)
+    assert len(first["results"]) == 3
+    assert second["next"] is None
+    assert [each["accepted"] for each in first["results"]] == sorted(
+        (each["accepted"] for each in first["results"]), reverse=True
+    )
+
+
+async def test_a_removed_result_stops_and_is_gone(tmp_path: Path):
+    gate = Gate()
+    server = serve(gate.classifier())
+    async with running(server, tmp_path) as client:
+        url = (await post(client, gate.toy.png)).headers["location"]
+        await asyncio.to_thread(gate.asked.wait, 10)
+        removed = await client.delete(url)
+        gone = await client.get(url)
+        gate.open.set()
+        async with asyncio.timeout(10):
+            # The engine's threads change it: no event of this loop could tell.
+            while (await server.card()).in_flight:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+    server.close()
+
+    assert (removed.status_code, gone.status_code) == (204, 404)
+    assert not LocalStore(tmp_path).list()
+
+
+@pytest.mark.parametrize("name", ["0" * 32, "nothing", "..%2f..%2fsecret"])
+async def test_an_unknown_result_is_not_found(server: ClassifierServer, tmp_path: Path, name: str):
+    async with running(server, tmp_path) as client:
+        for ask in (client.get, client.delete):
+            assert (await ask(f"/v1/results/{name}")).status_code in {404, 422}
+
+
+async def test_too_many_pending_results_are_429(tmp_path: Path):
+    gate = Gate()
+    server = serve(gate.classifier())
+    async with running(server, tmp_path, waiting=1) as client:
+        first = await post(client, gate.toy.png)
+        second = await post(client, gate.toy.png)
+        gate.open.set()
+        await fetched(client, first.headers["location"])
+    server.close()
+
+    assert (second.status_code, second.json()["type"].rpartition(":")[2]) == (429, "full")
+
+
+async def test_events_and_later_exclude_each_other(
+    toy: Toy, server: ClassifierServer, tmp_path: Path
+):
+    async with running(server, tmp_path) as client:
+        assert (await post(client, toy.png, stream="true")).status_code == 422
+
+
+def request(png: bytes = b"picture") -> ExplainRequest:
+    return ExplainRequest(
+        upload=Upload(data=png, name="a.png", value_range=(0.0, 9.0)),
+        explainer=MultiRex(iterations=3, spotlights=2),
+        target="light",
+        seed=4,
+        limits=Limits(max_inputs=9, max_seconds=2.5),
+        frame="original",
+        overlay=False,
+        contrast=Upload(data=b"other"),
+    )
+
+
+def test_an_accepted_request_is_read_as_it_was_written():
+    accepted = Accepted(id="a", owner="b", at=1.0, model="toy", request=request())
+    assert accepted_of(json.loads(accepted.to_json()), accepted.pictures) == accepted
+
+
+def accept(store: ResultStore, owner: str = "") -> str:
+    return store.accept(request(), "toy", owner).id
+
+
+def test_of_many_workers_one_has_the_claim(tmp_path: Path):
+    stores = [ResultStore(LocalStore(tmp_path), keep_s=60) for _ in range(3)]
+    name = accept(stores[0])
+    marks = stores[0].pending()[name]
+
+    claims = [store.claim(name, marks) for store in stores]
+    again = [store.claim(name, store.pending()[name]) for store in stores]
+
+    assert [claim is not None for claim in claims] == [True, False, False]
+    assert again == [None] * 3
+
+
+def test_a_claim_that_nobody_renews_goes_to_another_who_alone_may_end_it(tmp_path: Path):
+    store = LocalStore(tmp_path)
+    name = accept(ResultStore(store, keep_s=600))
+    dead = ResultStore(store, keep_s=600)
+    first = dead.claim(name, dead.pending()[name])
+    late = dead.pending()[name][-1].modified + LEASE_S + 1
+    alive = ResultStore(store, keep_s=600, clock=lambda: late)
+    second = alive.claim(name, alive.pending()[name])
+    assert first is not None
+    assert second is not None
+
+    assert not dead.renew(first, {})
+    assert alive.renew(second, {"progress": None})
+    alive.finish(second, Ended(200, "text/plain", b"of the second"))
+    dead.finish(first, Ended(200, "text/plain", b"of the first"))
+
+    ended = alive.ended(name)
+    assert ended is not None
+    assert ended.body == b"of the second"
+    assert not alive.pending()
+
+
+def test_results_of_another_key_do_not_exist(tmp_path: Path):
+    store = ResultStore(LocalStore(tmp_path), keep_s=60)
+    name = accept(store, "ours")
+
+    assert store.document(name, "ours")["model"] == "toy"
+    with pytest.raises(Exception, match="does not exist"):
+        store.document(name, "theirs")
+
+
+def test_what_was_kept_long_enough_is_forgotten(tmp_path: Path):
+    clock = Clock()
+    store = ResultStore(LocalStore(tmp_path), keep_s=60, clock=clock)
+    accept(store)
+    clock.now += 30
+    younger = accept(store)
+    clock.now += 40
+    store.sweep()
+
+    assert store.names() == [younger]
+    assert set(store.pending()) == {younger}
+
+
+async def test_being_full_or_without_a_replica_is_waited_out():
+    errors = [CapacityError("full", retry_after_s=9), ModelUnavailableError("gone")]
+
+    async def ask() -> str:
+        if errors:
+            raise errors.pop()
+        return "answer"
+
+    assert await patiently(ask, wait_s=0) == "answer"
+
+
+class Ill(LocalStore):
+    ill = False
+
+    def write(self, key: str, data: bytes, *, create_only: bool = False) -> None:
+        if self.ill:
+            raise StoreUnavailableError("the store is ill")
+        super().write(key, data, create_only=create_only)
+
+
+async def test_what_cannot_be_kept_is_not_accepted(
+    toy: Toy, server: ClassifierServer, tmp_path: Path
+):
+    store = Ill(tmp_path)
+    async with client_of(service_of(server, store)) as client:
+        store.ill = True
+        answer = await post(client, toy.png)
+
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the store is ill")
