@@ -167,6 +167,7 @@ def _absolute(source: str) -> str:
 
 def _enter_ray(config: ServiceConfig, address: str, *, show_logs: bool) -> RayOrigin:
     prepare_environment()
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     if ray.is_initialized():
         return "found"
     if address != LOCAL:
@@ -185,6 +186,9 @@ def _enter_ray(config: ServiceConfig, address: str, *, show_logs: bool) -> RayOr
         logging_level=logging.ERROR,
         _metrics_export_port=config.metrics_port,
     )
+    # Nothing runs there yet: this forgets the controller of a Ray that this process had before,
+    # which Serve takes for the present one's.
+    serve.shutdown()  # type: ignore[no-untyped-call]
     return "started"
 
 
@@ -198,7 +202,6 @@ def _refuse_neighbours() -> None:
 
 
 def _deploy(config: ServiceConfig) -> None:
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     serve.start(
         proxy_location="HeadOnly",
