@@ -94,6 +94,15 @@ def test_scores_of_a_multi_label_model_need_not_sum_to_one():
     assert found.decision == "threshold"
 
 
+def test_the_sum_that_is_told_is_the_worst():
+    def only_dark_pictures_sum_to_one(images):
+        own = torch.where(images.mean(dim=(1, 2, 3)) > IMAGE.mean() + 1e-4, 0.7, 0.5)
+        return torch.stack([own, torch.full_like(own, 0.5)], dim=1)
+
+    with pytest.raises(ClassifierFaultError, match=r"must sum to 1, sum to 1\.2000"):
+        explained(classifier=answering(only_dark_pictures_sum_to_one))
+
+
 def test_a_target_that_the_model_does_not_have_is_refused():
     with pytest.raises(InvalidInputError, match="from 0 to 1, got 2"):
         explained(target=2)
@@ -135,6 +144,12 @@ def test_a_search_over_its_limit_is_refused_with_its_masks_by_depth():
         ({"samples": 49}, "samples"),
         ({"max_predictors": 1}, "max_predictors"),
         ({"depth": 5}, "depth"),
+        ({"tau": float("nan")}, "tau must be a number from 0.5 to 1, got nan"),
+        ({"high_threshold": 1.0}, "high_threshold must be above 0 and below 1, got 1"),
+        ({"diff_threshold": 0.0}, "diff_threshold must be above 0"),
+        ({"penalty": float("inf")}, "penalty must be a number from 0"),
+        ({"include": (1.5,)}, "include must hold whole numbers, got 1.5"),
+        ({"include": (-1.0,)}, "include must be numbers separated by commas from 0 to 255"),
         ({"low_threshold": 0.4}, "low_threshold must be below high_threshold"),
         ({"informative_low": 0.99}, "informative_low must be below"),
         ({"score": "adjusted-r2"}, "score must be aic or pseudo-r2 when regression is logistic"),

@@ -129,7 +129,7 @@ def check_contrast(case: Case, contrast: Contrast) -> None:
     if difference < BLANK:
         raise InvalidInputError(
             f"{about} must differ from the image, got the same picture: the largest difference is "
-            f"{difference:.4f}, below 1/255 (blank_contrast)"
+            f"{difference:.4f}, below 1/255: choose another contrast (blank_contrast)"
         )
 
 

@@ -120,10 +120,11 @@ def check_scores(scores: Scores, case: Case) -> None:
             "activation in xaiserve.json"
         )
     sums = scores.sum(dim=1)
-    if not case.rule.thresholds and bool(((sums - 1).abs() > SUM_TOLERANCE).any()):
+    furthest = float(sums[(sums - 1).abs().argmax()])
+    if not case.rule.thresholds and abs(furthest - 1) > SUM_TOLERANCE:
         raise ClassifierFaultError(
-            f"the model's scores must sum to 1, sum to {float(sums[0]):.4f}: state its activation, "
-            "or thresholds if it is a multi-label model"
+            f"the model's scores must sum to 1, sum to {furthest:.4f}: state its activation, or "
+            "thresholds if it is a multi-label model"
         )
     again = float((scores[0] - scores[2]).abs().max())
     beside = float((scores[:2] - scores[3:]).abs().max())

@@ -121,7 +121,9 @@ class ClearOptions:
         source=_CODE,
     )
     all_segments: bool = param(False, "Force every segment in.", source=_CODE)
-    include: tuple[float, ...] = param((), "Numbers of further segments to force in.", source=_CODE)
+    include: tuple[float, ...] = param(
+        (), "Numbers of further segments to force in.", low=0, high=255, source=_CODE
+    )
     counterfactual_weight: float = param(
         200.0, "Rows added for each counterfactual.", low=0, high=1e6, source=_CODE
     )
@@ -135,6 +137,12 @@ class ClearOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        for name in ("diff_threshold", "low_threshold", "high_threshold"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must be above 0 and below 1, got {getattr(self, name)}")
+        for segment in self.include:
+            if segment != int(segment):
+                raise ValueError(f"include must hold whole numbers, got {segment}")
         _check_order("low_threshold", self.low_threshold, "high_threshold", self.high_threshold)
         _check_order(
             "informative_low", self.informative_low, "informative_high", self.informative_high
