@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from xaiserve.cli.main import main
+from xaiserve.cli.serve import _config
+from xaiserve.contrasts.opening import ContrastSettings
 
 pytestmark = pytest.mark.filterwarnings(
     # The settings of Ray Serve use what pydantic has deprecated, which shows on import.
@@ -45,6 +47,16 @@ def test_misuse_is_one_sentence_and_exit_code_2(words: tuple[str, ...], told: st
     assert result.exit_code == 2, result.output
     assert told in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+def test_the_embedded_model_is_served_with_its_translator_unless_told_otherwise():
+    plain = {"device": None, "file_format": None, "trust_code": False, "replicas": 1}
+    plain |= {"port": None, "host": None, "keys": None, "file": None}
+    models = _config(("small=embedded", "mine=folder"), **plain).models
+    assert models["small"].contrasts == ContrastSettings(translator="embedded")
+    assert models["mine"].contrasts is None
+    told = _config(("small=embedded",), **plain, contrasts=("small=blur",)).models["small"]
+    assert told.contrasts == ContrastSettings(contrast="blur")
 
 
 def test_a_taken_port_is_exit_code_2():

@@ -167,6 +167,15 @@ def test_a_configuration_is_refused_by_field_and_value(changes, said):
         make_config(**given(**changes))
 
 
+def test_the_embedded_model_brings_its_translator_where_a_method_needs_one():
+    clear = given(named_model="small=embedded", methods="clear-image", settings=())
+    assert make_config(**clear).translator == "embedded"
+    assert make_config(**clear, contrast="blur").contrast == "blur"
+    assert make_config(**clear, contrast="blur").translator is None
+    assert make_config(**given(named_model="small=embedded")).translator is None
+    assert make_config(**clear | {"named_model": "mine=somewhere"}).translator is None
+
+
 def test_an_address_that_is_none_is_misuse():
     assert ended("status", "some-job", "--address", "nonsense") == (
         2,

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +96,7 @@ def _config(
     given["models"] = {**given.get("models", {}), **_settings(named, **shared)}
     _add(given["models"], "translator", translators)
     _add(given["models"], "contrast", contrasts)
+    _complete(given["models"], named)
     if not given["models"]:
         raise InvalidInputError("serve needs at least one --model NAME=SOURCE, or a --config")
     if keys is not None:
@@ -119,6 +120,17 @@ def _add(models: dict[str, Any], key: str, texts: Sequence[str]) -> None:
             raise InvalidInputError(f"--{key} must name a model, of {known}, got {name!r}")
         model = models[name]
         models[name] = ({"source": model} if isinstance(model, str) else model) | {key: value}
+
+
+def _complete(models: dict[str, Any], named: Iterable[str]) -> None:
+    """Give models of the command line what makes their contrast pictures when nobody says."""
+    from xaiserve.contrasts.opening import settings_of_model
+
+    for name in named:
+        own = settings_of_model(models[name]["source"])
+        if own is not None and not {"translator", "contrast"} & models[name].keys():
+            # It draws seldom and shares the model's CPUs: a full cluster has room for it.
+            models[name] |= {"translator": {"source": own.translator, "cpus": 0}}
 
 
 def _settings(

@@ -86,7 +86,9 @@ def make_config(
     InvalidInputError
         An option is wrong; the message names it.
     """
+    from xaiserve.api import contrasts_for
     from xaiserve.contrasts.opening import settings_of
+    from xaiserve.explainers.registry import make_explainer
     from xaiserve.pipelines import explain, pointing_game
 
     name, equals, source = named_model.partition("=")
@@ -94,11 +96,12 @@ def make_config(
         raise InvalidInputError(f"--model must be NAME=DIR, got {named_model!r}")
     names = tuple(part.strip() for part in methods.split(",") if part.strip())
     tolerance = rest.pop("tolerance_px")
-    contrasts = settings_of(
+    told = settings_of(
         rest.pop("contrast", None),
         rest.pop("translator", None),
         each_once(rest.pop("contrast_options", ()), "--contrast-set"),
     )
+    contrasts = contrasts_for([make_explainer(each) for each in names], told, source)
     given = rest | {
         "model": name,
         "model_source": _absolute(source),
