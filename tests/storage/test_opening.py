@@ -61,6 +61,11 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
         list_pictures(tmp_path)
 
 
+def test_an_empty_folder_is_not_told_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"must name a folder with pictures, got .*, which is empty"):
+        list_pictures(tmp_path)
+
+
 def test_what_does_not_exist_is_told(tmp_path: Path, bucket: str, endpoint: str) -> None:
     for uri in (str(tmp_path / "no"), f"s3://{bucket}/no", f"s3://{bucket}"):
         with pytest.raises(ArtifactNotFoundError):

@@ -74,6 +74,11 @@ class TestLocalStore(StoreContract):
         with pytest.raises(StoreUnavailableError, match="cannot be used: File name too long"):
             LocalStore(tmp_path).write(long, b"")
 
+    def test_a_folder_that_cannot_be_made_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"")
+        with pytest.raises(StoreUnavailableError, match=r"file/a cannot be made: Not a directory"):
+            LocalStore(tmp_path / "file").write("a/k", b"")
+
 
 def as_opened(store: ObjectStore) -> ObjectStore:
     """Retried, as `open_store` has it: the fake server fails now and then when it is hurried."""

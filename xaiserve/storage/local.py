@@ -46,6 +46,7 @@ class LocalStore:
 
     def write(self, key: str, data: bytes, *, create_only: bool = False) -> None:
         path = self._path(key)
+        _make_folder(path.parent)
         with self._explained(key):
             temporary = _flushed(path.parent, data)
             try:
@@ -110,6 +111,16 @@ class LocalStore:
                 f"{self.uri}/{key} cannot be used: {error.strerror}; check the folder's "
                 "permissions and free space"
             ) from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"folder {folder} cannot be made: {error.strerror}; name another place, or check its "
+            "permissions and free space"
+        ) from error
 
 
 def _files(folder: Path) -> Iterator[Path]:
