@@ -58,6 +58,14 @@ def test_a_training_that_cannot_be_says_why(photos, tmp_path, words, said):
     assert not (tmp_path / "model").exists()
 
 
+def test_a_place_that_cannot_be_written_is_told_before_the_training(photos, tmp_path):
+    (tmp_path / "file").write_text("")
+    images = ("--images", f"a={photos}", "--images", f"b={photos}")
+    ended = run("train", "classifier", "--out", tmp_path / "file" / "model", *images)
+    assert ended.exit_code == 2
+    assert "file/model cannot be written: Not a directory" in ended.stderr
+
+
 def test_a_folder_of_something_else_is_not_trained_into(photos, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     images = ("--images", f"a={photos}", "--images", f"b={photos}")

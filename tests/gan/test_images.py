@@ -47,6 +47,16 @@ def test_an_empty_folder_and_a_single_picture_are_refused(tmp_path, keep, messag
         read_folders(folders, 64, channels=1)
 
 
+def test_too_few_readable_pictures_are_told_with_the_first_reason(tmp_path):
+    folders = write_squares(tmp_path)
+    for path in (tmp_path / "lit").iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(
+        InvalidInputError, match=r"got 0 in .*lit; 6 cannot be read, the first: .*\.png: image must"
+    ):
+        read_folders(folders, 64, channels=1)
+
+
 def test_a_missing_folder_is_named(tmp_path):
     (dark, _) = write_squares(tmp_path)
     with pytest.raises(ArtifactNotFoundError, match="none"):

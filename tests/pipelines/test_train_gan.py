@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from xaiserve.errors import ConflictError, InvalidInputError
+from xaiserve.errors import ConflictError, InvalidInputError, NotFoundError
 from xaiserve.gan.options import PRESETS
 from xaiserve.gan.session import Habits
 from xaiserve.gan.team import Alone
@@ -103,10 +103,23 @@ def test_a_training_that_could_not_begin_leaves_the_place_to_the_mended_command(
 
     monkeypatch.setattr(train_gan, "_fit", refuse)
     monkeypatch.setattr(train_gan, "ray_for", lambda _placement: nullcontext())
-    for wrong in ("wrong/ill", "mended/ill"):
-        with pytest.raises(InvalidInputError, match="at least 2"):
-            run(Config(images=("well", wrong), out=str(tmp_path)), Placement())
+    for place in ("wrong", "mended"):
+        folders = write_squares(tmp_path / place)
+        with pytest.raises(InvalidInputError, match="at least 2 readable"):
+            run(Config(images=folders, out=str(tmp_path)), Placement())
     assert not (tmp_path / FINGERPRINT).exists()
+
+
+def test_folders_are_looked_at_before_a_cluster_is_started(tmp_path):
+    dark, lit = write_squares(tmp_path)
+    config = Config(images=(dark, str(tmp_path / "absent")), out=str(tmp_path / "out"))
+    with pytest.raises(NotFoundError, match="absent"):
+        run(config, Placement())
+    for path in sorted(Path(lit).iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(InvalidInputError, match="at least 2 pictures, got 1 in"):
+        run(dataclasses.replace(config, images=(dark, lit)), Placement())
+    assert not (tmp_path / "out" / FINGERPRINT).exists()
 
 
 def test_limits_of_time_do_not_decide_the_weights():

@@ -85,8 +85,11 @@ class Files:
         left_out = self._explained - len(self._shown)
         page = explain_page(self._shown, self._failures, left_out=left_out)
         (self._folder / "report.html").write_text(page, encoding="utf-8")
-        own = f"{self._explained} overlays (NAME.overlay.png) with their NAME.json, "
-        return f"{own}explanations.json and report.html to {self._folder}"
+        common = f"explanations.json and report.html to {self._folder}"
+        if not self._explained:
+            return common
+        overlays = f"{self._explained} overlay{'s' if self._explained > 1 else ''}"
+        return f"{overlays} (NAME.overlay.png) with NAME.json, {common}"
 
     def _free_name(self, stem: str) -> str:
         """Take the photo's name; a second photo of that name gets a number, in input order."""

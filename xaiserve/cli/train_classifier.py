@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -149,6 +150,14 @@ def _check_out(out: Path) -> None:
 
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / RECORD).exists())):
         raise ConflictError(f"--out {out} holds something else than a classifier trained here")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+        if not any(out.iterdir()):  # made when there is something to put there
+            out.rmdir()
+    except OSError as error:
+        raise InvalidInputError(f"--out {out} cannot be written: {error.strerror}") from error
 
 
 def _as_json(found: "Trained", out: Path) -> str:

@@ -108,7 +108,7 @@ def read_folders(
     classes: list[int] = []
     skipped: list[str] = []
     for number, folder in enumerate(folders):
-        good = 0
+        good, unreadable = 0, len(skipped)
         for uri, found in _read_all(list_pictures(folder), side, channels):
             if isinstance(found, InvalidInputError):
                 skipped.append(f"{uri}: {found}")
@@ -117,9 +117,11 @@ def read_folders(
                 classes.append(number)
                 good += 1
         if good < MIN_PICTURES:
+            reasons = skipped[unreadable:]
+            first = f"; {len(reasons)} cannot be read, the first: {reasons[0]}" if reasons else ""
             raise InvalidInputError(
                 f"images of class {names[number]!r} must be at least {MIN_PICTURES} readable "
-                f"pictures, got {good} in {folder}"
+                f"pictures, got {good} in {folder}{first}"
             )
     return _joined(parts, torch.tensor(classes), names, tuple(skipped))
 
@@ -143,6 +145,24 @@ def folder_labels(folders: Sequence[str]) -> Labels:
             f"{first!r} twice"
         )
     return first, second
+
+
+def check_folders(folders: Sequence[str]) -> None:
+    """Look whether folders hold enough files, before anything is started to read them.
+
+    Raises
+    ------
+    InvalidInputError
+        A folder has fewer than two pictures, readable or not.
+    ArtifactNotFoundError, StoreUnavailableError
+        A folder does not exist or cannot be read.
+    """
+    for folder in folders:
+        if (count := len(list_pictures(folder))) < MIN_PICTURES:
+            raise InvalidInputError(
+                f"images must be folders of at least {MIN_PICTURES} pictures, got {count} in "
+                f"{folder}"
+            )
 
 
 def picture_image(picture: PillowImage.Image, channels: int) -> Image:

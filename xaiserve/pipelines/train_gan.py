@@ -24,7 +24,7 @@ from xaiserve.errors import (
     TrainingFailedError,
     XaiServeError,
 )
-from xaiserve.gan.images import folder_labels
+from xaiserve.gan.images import check_folders, folder_labels
 from xaiserve.gan.options import PRESETS, Preset, PresetName, with_settings
 from xaiserve.gan.session import Ended, Habits
 from xaiserve.gan.translator import CONFIG
@@ -169,6 +169,8 @@ def run(
     mine = _claim(store, config)
     if not _finished(store, config.max_seconds):
         try:
+            if placement.address is None:  # else the folders are where the workers are
+                check_folders(config.images)
             with ray_for(placement), _told(store, tell):
                 _fit(config, placement)
         except (InvalidInputError, NotFoundError):
