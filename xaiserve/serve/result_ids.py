@@ -27,20 +27,13 @@ def result_id(request: ExplainRequest, model: ModelBody) -> str | None:
     contrast = _contrast(request, model)
     if contrast is None:
         return None
-    explainer = request.explainer
-    parameters = {
-        each.name: getattr(explainer, each.name) for each in parameters_of(type(explainer))
-    }
     return digest_of(
         {
             "form": [_FORM, version("xaiserve")],
             "image": _picture(request.upload),
             "model": [model.name, model.digest],
-            "method": [explainer.name, explainer.version, parameters],
             "contrast": contrast,
-            "target": request.target,
-            "seed": request.seed,
-            "shown": [request.frame, request.overlay, request.saliency],
+            **_wishes(request),
         }
     )
 
@@ -52,9 +45,27 @@ def budgeted(result: str, max_inputs: int) -> str:
 
 def request_digest(request: ExplainRequest, model: str) -> str:
     """Digest what was asked for, budget included, of a model of this name."""
-    bare = dataclasses.replace(request, upload=Upload(data=b""), contrast=None)
-    pictures = [_picture(request.upload), request.upload.name, _asked(request)]
-    return digest_of([model, pictures, repr(bare)])
+    return digest_of(
+        {
+            "image": [*_picture(request.upload), request.upload.name],
+            "model": model,
+            "contrast": _asked(request),
+            "limits": dataclasses.asdict(request.limits),
+            **_wishes(request),
+        }
+    )
+
+
+def _wishes(request: ExplainRequest) -> dict[str, object]:
+    explainer = request.explainer
+    names = [parameter.name for parameter in parameters_of(type(explainer))]
+    parameters = {name: getattr(explainer, name) for name in names}
+    return {
+        "method": [explainer.name, explainer.version, parameters],
+        "target": request.target,
+        "seed": request.seed,
+        "shown": [request.frame, request.overlay, request.saliency],
+    }
 
 
 def _picture(upload: Upload) -> list[object]:
