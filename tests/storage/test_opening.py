@@ -62,7 +62,9 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_is_not_told_to_be_missing(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match=r"must name a folder with pictures, got .*, which is empty"):
+    with pytest.raises(
+        InvalidInputError, match=r"must name a folder with pictures, got .*, which is empty"
+    ):
         list_pictures(tmp_path)
 
 

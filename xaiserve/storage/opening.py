@@ -80,7 +80,9 @@ def list_pictures(uri: str | Path, *, endpoint: str | None = None) -> tuple[str,
     folder = open_store(uri, endpoint=endpoint)
     keys = folder.list()
     if not keys and not is_s3(uri) and _local_path(uri).is_dir():
-        raise InvalidInputError(f"images must name a folder with pictures, got {uri}, which is empty")
+        raise InvalidInputError(
+            f"images must name a folder with pictures, got {uri}, which is empty"
+        )
     if not keys:
         store, name = _parent(uri, endpoint)
         store.size(name)  # raises when it is no file either
