@@ -10,9 +10,8 @@ import torch
 from pycocotools import mask as coco
 
 from xaiserve.errors import InvalidInputError
+from xaiserve.storage.runs import runs_of
 from xaiserve.types import Region
-
-_DIGIT, _NEGATIVE, _MORE = 0x1F, 0x10, 0x20  # bits of a character less 48
 
 
 class Rle(TypedDict):
@@ -38,7 +37,7 @@ def rle_to_mask(rle: Rle) -> Region:
         The counts do not fill the size exactly.
     """
     height, width = rle["size"]
-    runs = _runs(rle["counts"])
+    runs = runs_of(rle["counts"])
     if min(runs, default=0) < 0 or sum(runs) != height * width:
         raise InvalidInputError(
             f"mask_rle must fill {height}x{width} = {height * width} pixels, got {rle['counts']!r}"
@@ -46,23 +45,3 @@ def rle_to_mask(rle: Rle) -> Region:
     # The runs alternate, zeros first, down the columns.
     columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height)
     return torch.from_numpy(np.ascontiguousarray(columns.T))
-
-
-def _runs(counts: str) -> list[int]:
-    """Undo COCO's text: base 32, least digit first, each run from the fourth as a difference.
-
-    Not pycocotools' own decoder: it fills a mask whose counts stop early with whatever was in
-    memory, and calls numpy in a way that numpy has deprecated.
-    """
-    runs: list[int] = []
-    value = digits = 0
-    for code in counts.encode("ascii", "replace"):
-        digit = code - 48
-        value |= (digit & _DIGIT) << (5 * digits)
-        digits += 1
-        if not digit & _MORE:
-            if digit & _NEGATIVE:
-                value -= 1 << (5 * digits)
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))  # noqa: PLR2004
-            value = digits = 0
-    return runs

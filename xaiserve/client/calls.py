@@ -1,0 +1,298 @@
+"""Every question to the service as data: what is sent, and how the answer is read. No connections.
+
+A call is carried out by `exchange`, a generator that says what to send and how long to wait, and is
+sent what came back; the two clients are its two drivers.
+"""
+
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Generic, Required, TypedDict, TypeVar
+
+import httpx
+
+from xaiserve.backoff import RETRIED, Backoff, asked_wait_s
+from xaiserve.client.pictures import Picture, file_of
+from xaiserve.client.problems import error_of
+from xaiserve.client.results import (
+    Explanation,
+    Method,
+    Model,
+    Pending,
+    Prediction,
+    explanation_of,
+    method_of,
+    model_of,
+    pending_of,
+    prediction_of,
+)
+from xaiserve.errors import InvalidInputError, ModelUnavailableError, QueryBudgetError
+
+T = TypeVar("T")
+
+Files = dict[str, tuple[str, bytes]]
+Params = dict[str, str]
+
+_ACCEPTED: Final = 202
+
+TIMEOUT_S: Final = 330.0
+CONNECT_S: Final = 10.0
+PATIENCE_S: Final = 60.0
+
+POLL_S: Final = 2.0
+"""How long to wait between two looks at a result that is put off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[T]):
+    """One question.
+
+    Parameters
+    ----------
+    read
+        Makes the result of a success's status and body.
+    """
+
+    verb: str
+    path: str
+    params: Params = field(default_factory=dict)
+    files: Files = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    read: Callable[[int, Any], T]  # Any: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a call once."""
+
+    call: Call[Any]  # Any: whatever it reads
+
+
+Step = Send | Wait
+Reply = httpx.Response | httpx.TransportError | None
+"""What came back of a `Send`; none of a `Wait`."""
+
+
+Flow = Generator[Step, Reply, T]
+
+
+def exchange(call: Call[T], backoff: Backoff) -> Flow[T]:
+    """Carry out a call: again while the service is away or full, until the patience is spent.
+
+    All that this client asks may be asked twice: equal questions have equal answers.
+
+    Raises
+    ------
+    XaiServeError
+        What the service refuses; `ModelUnavailableError` where it does not answer at all.
+    """
+    while True:
+        reply = yield Send(call)
+        if isinstance(reply, httpx.Response) and reply.is_success:
+            return call.read(reply.status_code, json.loads(reply.content or b"null"))
+        yield Wait(_wait_s(reply, backoff))
+
+
+def answered(call: Call[Explanation | Pending], patience_s: float) -> Flow[Explanation]:
+    """Carry out a call for an explanation; where it is put off, ask until it is there."""
+    found = yield from exchange(call, Backoff(patience_s))
+    while isinstance(found, Pending):
+        yield Wait(POLL_S)
+        found = yield from exchange(result_call(found.id), Backoff(patience_s))
+    return found
+
+
+def opened(call: Call[T], patience_s: float) -> Flow[httpx.Response]:
+    """Send a call until its answer has begun; what is in it is the driver's to read."""
+    backoff = Backoff(patience_s)
+    while True:
+        reply = yield Send(call)
+        if isinstance(reply, httpx.Response) and reply.is_success:
+            return reply
+        yield Wait(_wait_s(reply, backoff))
+
+
+def _wait_s(reply: Reply, backoff: Backoff) -> float:
+    """Say how long to wait after a reply that is no success, or raise its error."""
+    assert reply is not None  # noqa: S101 -- drivers answer a Send
+    asked_s: float | None = None
+    if isinstance(reply, httpx.Response):
+        error = error_of(reply.status_code, reply.headers, reply.content)
+        again = reply.status_code in RETRIED and not isinstance(error, QueryBudgetError)
+        asked_s = asked_wait_s(reply.headers)
+    else:
+        error, again = _away(reply), True
+    wait_s = backoff.wait_s(asked_s) if again else None
+    if wait_s is None:
+        raise error
+    return wait_s
+
+
+def _away(error: httpx.TransportError) -> ModelUnavailableError:
+    told = f"{type(error).__name__}: {error}".rstrip(": ")
+    return ModelUnavailableError(f"the service does not answer: {told}")
+
+
+@contextmanager
+def cut_off_is_told() -> Iterator[None]:
+    """Raise as one of ours what ends a stream before its end."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise _away(error) from error
+
+
+def request_of(call: Call[Any], build: Callable[..., httpx.Request]) -> httpx.Request:
+    """Make the request of a call, with what a client adds to each."""
+    return build(
+        call.verb,
+        call.path,
+        params=call.params,
+        files=call.files or None,
+        headers=dict(call.headers),
+    )
+
+
+def models_call() -> Call[tuple[str, ...]]:
+    """List the models."""
+    return Call(verb="GET", path="/v1/models", read=lambda _, body: tuple(body["models"]))
+
+
+def model_call(name: str) -> Call[Model]:
+    """Describe a model."""
+    return Call(verb="GET", path=f"/v1/models/{name}", read=lambda _, body: model_of(body))
+
+
+def methods_call() -> Call[tuple[Method, ...]]:
+    """List the methods."""
+    return Call(
+        verb="GET",
+        path="/v1/methods",
+        read=lambda _, body: tuple(map(method_of, body["methods"])),
+    )
+
+
+def predict_call(picture: Picture, model: str, top: int) -> Call[Prediction]:
+    """Score a picture."""
+    return Call(
+        verb="POST",
+        path="/v1/predict",
+        params={"model": model, "top": str(top)},
+        files={"image": file_of(picture)},
+        read=lambda _, body: prediction_of(body),
+    )
+
+
+class Wish(TypedDict, total=False):
+    """What is asked of an explanation; what is left out is left to the service.
+
+    ``model`` and ``method`` go by name. ``target`` is a class index or label, else the class ranked
+    first. ``max_inputs`` and ``max_seconds`` are what the method may spend. ``frame`` says whose
+    pixels masks and map refer to, ``model`` or ``original``. ``overlay`` and ``saliency`` ask for
+    pictures of the result and the whole map. ``contrast`` is a second picture, or ``blur`` or
+    ``inpaint``, for methods that compare with one. ``options`` are parameters of the method.
+    """
+
+    model: Required[str]
+    method: Required[str]
+    target: int | str
+    seed: int
+    max_inputs: int
+    max_seconds: float
+    frame: str
+    overlay: bool
+    saliency: bool
+    contrast: Picture
+    options: Mapping[str, object]
+
+
+_OFFERED: Final = frozenset({"blur", "inpaint"})
+
+
+def _params(wish: Wish) -> Params:
+    named = {key: value for key, value in wish.items() if key not in {"options", "contrast"}}
+    named = {"overlay": False, **named}
+    options = wish.get("options", {})
+    if twice := sorted({*named, "contrast"} & options.keys()):
+        raise InvalidInputError(f"options must not hold {twice[0]}: it is an argument of its own")
+    found = {**named, **options}
+    if _is_offered(wish.get("contrast")):
+        found["contrast"] = wish["contrast"]
+    return {key: _text(value) for key, value in found.items()}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _files(picture: Picture, wish: Wish) -> Files:
+    files = {"image": file_of(picture)}
+    if "contrast" in wish and not _is_offered(wish["contrast"]):
+        files["contrast"] = file_of(wish["contrast"])
+    return files
+
+
+def _is_offered(contrast: object) -> bool:
+    return isinstance(contrast, str) and contrast in _OFFERED
+
+
+def explain_call(picture: Picture, wish: Wish) -> Call[Explanation | Pending]:
+    """Ask for an explanation; the service may put it off where the budget is large."""
+    return Call(
+        verb="POST",
+        path="/v1/explain",
+        params=_params(wish),
+        files=_files(picture, wish),
+        read=_explanation_or_pending,
+    )
+
+
+def stream_call(picture: Picture, wish: Wish) -> Call[None]:
+    """Ask for events; what comes of them is read by `events`."""
+    call = explain_call(picture, wish)
+    return Call(
+        verb=call.verb,
+        path=call.path,
+        params={**call.params, "stream": "true"},
+        files=call.files,
+        headers={"accept": "text/event-stream"},
+        read=lambda *_: None,
+    )
+
+
+def submit_call(picture: Picture, wish: Wish) -> Call[Explanation | Pending]:
+    """Ask for an explanation that is fetched later."""
+    call = explain_call(picture, wish)
+    return replace(call, params={**call.params, "async": "true"})
+
+
+def result_call(name: str) -> Call[Explanation | Pending]:
+    """Fetch a result."""
+    return Call(verb="GET", path=f"/v1/results/{name}", read=_explanation_or_pending)
+
+
+def results_call(limit: int) -> Call[tuple[Pending, ...]]:
+    """List results."""
+    return Call(
+        verb="GET",
+        path="/v1/results",
+        params={"limit": str(limit)},
+        read=lambda _, body: tuple(map(pending_of, body["results"])),
+    )
+
+
+def forget_call(name: str) -> Call[None]:
+    """Cancel or remove a result."""
+    return Call(verb="DELETE", path=f"/v1/results/{name}", read=lambda *_: None)
+
+
+def _explanation_or_pending(status: int, body: Any) -> Explanation | Pending:  # Any: JSON
+    return pending_of(body) if status == _ACCEPTED else explanation_of(body)

@@ -1,0 +1,176 @@
+"""The client for programs that wait."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from types import TracebackType
+from typing import TypeVar, Unpack
+
+import httpx
+
+from xaiserve.backoff import Backoff
+from xaiserve.client.calls import (
+    CONNECT_S,
+    PATIENCE_S,
+    TIMEOUT_S,
+    Call,
+    Flow,
+    Reply,
+    Step,
+    Wait,
+    Wish,
+    answered,
+    cut_off_is_told,
+    exchange,
+    explain_call,
+    forget_call,
+    methods_call,
+    model_call,
+    models_call,
+    opened,
+    predict_call,
+    request_of,
+    result_call,
+    results_call,
+    stream_call,
+    submit_call,
+)
+from xaiserve.client.events import Event, EventReader
+from xaiserve.client.pictures import Picture
+from xaiserve.client.results import Explanation, Method, Model, Pending, Prediction
+
+T = TypeVar("T")
+
+
+class Client:
+    """Ask a service; a context manager, any number of threads may use it.
+
+    Parameters
+    ----------
+    url
+        Of the service, such as ``http://localhost:8000``.
+    api_key
+        Sent as ``Authorization: Bearer``.
+    timeout_s
+        How long one answer may take.
+    patience_s
+        How long one question is asked again while the service is away or full.
+    transport
+        What takes the place of connections, in tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        patience_s: float = PATIENCE_S,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._patience_s = patience_s
+        self._sleep = sleep
+        self._http = httpx.Client(
+            base_url=url,
+            headers={} if api_key is None else {"authorization": f"Bearer {api_key}"},
+            timeout=httpx.Timeout(timeout_s, connect=CONNECT_S),
+            transport=transport,
+        )
+
+    def __enter__(self) -> "Client":  # noqa: PYI034 -- run-time shape checks refuse Self
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def models(self) -> tuple[str, ...]:
+        """List the models by name."""
+        return self._asked(models_call())
+
+    def model(self, name: str) -> Model:
+        """Describe one model."""
+        return self._asked(model_call(name))
+
+    def methods(self) -> tuple[Method, ...]:
+        """List the methods with the JSON Schema of their parameters."""
+        return self._asked(methods_call())
+
+    def predict(self, picture: Picture, *, model: str, top: int = 5) -> Prediction:
+        """Score a picture."""
+        return self._asked(predict_call(picture, model, top))
+
+    def explain(self, picture: Picture, **wish: Unpack[Wish]) -> Explanation:
+        """Explain a picture; see `Wish`. Where the service puts it off, wait for it.
+
+        Raises
+        ------
+        XaiServeError
+            What the service refuses, or cannot do.
+        """
+        return self._driven(answered(explain_call(picture, wish), self._patience_s))
+
+    def submit(self, picture: Picture, **wish: Unpack[Wish]) -> Explanation | Pending:
+        """Ask for an explanation that is fetched later; one that is known already comes at once."""
+        return self._asked(submit_call(picture, wish))
+
+    def fetch(self, name: str) -> Explanation | Pending:
+        """Fetch the result of this id, or see how far it is; what failed is raised."""
+        return self._asked(result_call(name))
+
+    def wait(self, name: str) -> Explanation:
+        """Wait for the result of this id."""
+        return self._driven(answered(result_call(name), self._patience_s))
+
+    def results(self, limit: int = 50) -> tuple[Pending, ...]:
+        """List what was asked for with this key and is fetched later, newest first."""
+        return self._asked(results_call(limit))
+
+    def forget(self, name: str) -> None:
+        """Cancel a result, or remove its answer."""
+        self._asked(forget_call(name))
+
+    def stream(self, picture: Picture, **wish: Unpack[Wish]) -> Iterator[Event]:
+        """Explain a picture and yield its progress and parts; the last is the `Explanation`."""
+        call, reader = stream_call(picture, wish), EventReader()
+        reply = self._driven(opened(call, self._patience_s), stream=True)
+        with closing(reply), cut_off_is_told():
+            for text in reply.iter_lines():
+                event = reader.line(text)
+                if event is not None:
+                    yield event
+
+    def _asked(self, call: Call[T]) -> T:
+        return self._driven(exchange(call, Backoff(self._patience_s)))
+
+    def _driven(self, flow: Flow[T], *, stream: bool = False) -> T:
+        try:
+            step = next(flow)
+            while True:
+                step = flow.send(self._replied(step, stream=stream))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _replied(self, step: Step, *, stream: bool) -> Reply:
+        if isinstance(step, Wait):
+            self._sleep(step.seconds)
+            return None
+        request = request_of(step.call, self._http.build_request)
+        try:
+            reply = self._http.send(request, stream=stream)
+            if stream and not reply.is_success:
+                reply.read()
+                reply.close()
+        except httpx.TransportError as error:
+            return error
+        return reply
