@@ -19,13 +19,22 @@ def test_a_name_and_a_folder_are_enough():
     ("given", "words"),
     [
         ({"models": {}}, ("models", "1")),
-        ({}, ("models is missing",)),
+        ({}, ("models must name at least 1 model",)),
         ({**ONE, "prot": 1}, ("prot is not a known setting",)),
         ({**ONE, "port": 70000}, ("port", "65535", "70000")),
         ({**ONE, "budget": {"seconds": 0}}, ("budget.seconds", "0")),
         ({**ONE, "budget": {"seconds": 500}}, ("seconds must be at most", "300")),
         ({**ONE, "queue": {"running": 0}}, ("queue.running", "1", "0")),
         ({"models": {"a/b": "x"}}, ("models.a/b",)),
+        ({**ONE, "on_demand": {"models": {"b": "x"}}}, ("on_demand.memory_bytes is missing",)),
+        (
+            {**ONE, "on_demand": {"memory_bytes": 1, "models": {"a": "x"}}},
+            ("model a is in models and in on_demand.models",),
+        ),
+        (
+            {"on_demand": {"memory_bytes": 1, "models": {"b": {"source": "x", "replicas": 2}}}},
+            ("model b is loaded on demand and cannot have replicas",),
+        ),
         ({"models": {"a": {"source": "x", "devise": "cpu"}}}, ("models.a.devise",)),
     ],
 )

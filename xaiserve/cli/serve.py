@@ -97,7 +97,7 @@ def _config(
     _add(given["models"], "translator", translators)
     _add(given["models"], "contrast", contrasts)
     _complete(given["models"], named)
-    if not given["models"]:
+    if not (given["models"] or given.get("on_demand")):
         raise InvalidInputError("serve needs at least one --model NAME=SOURCE, or a --config")
     if keys is not None:
         given["access"] = {**given.get("access", {}), "keys": keys}
@@ -158,7 +158,7 @@ def _settings(
 
 
 def _tell(url: str, config: "ServiceConfig") -> None:
-    name = next(iter(config.models))
+    name = config.names[0]
     if config.is_open:
         click.echo(
             f"warning: whoever reaches port {config.port} of this machine can use the service; "
@@ -166,7 +166,7 @@ def _tell(url: str, config: "ServiceConfig") -> None:
             err=True,
         )
     key = "" if config.access.keys is None else '-H "Authorization: Bearer $KEY" '
-    click.echo(f"serving {', '.join(config.models)} at {url} (interface: {url}/docs)", err=True)
+    click.echo(f"serving {', '.join(config.names)} at {url} (interface: {url}/docs)", err=True)
     click.echo(
         f'curl {key}-F image=@photo.jpg "{url}/v1/explain?model={name}&method=multirex"', err=True
     )

@@ -17,13 +17,14 @@ from xaiserve.contrasts.base import Ask, ContrastProvider
 from xaiserve.contrasts.opening import open_provider
 from xaiserve.errors import CapacityError, ModelUnavailableError, XaiServeError
 from xaiserve.gan.translator import load_translator
-from xaiserve.models.loading import load_classifier
 from xaiserve.models.spec import ModelSpec
 from xaiserve.report.overlays import overlay_png
 from xaiserve.serve.access import Guard
+from xaiserve.serve.autoscaling import STAT
 from xaiserve.serve.classifier import ClassifierServer
 from xaiserve.serve.config import (
     ModelSettings,
+    OnDemand,
     Queue,
     ServiceConfig,
     TranslatorSettings,
@@ -35,10 +36,13 @@ from xaiserve.serve.handles import RemoteClassifier
 from xaiserve.serve.ingress import build_ingress
 from xaiserve.serve.keeping import keep
 from xaiserve.serve.logs import configure_logs
-from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Problem, problem_of
+from xaiserve.serve.on_demand_replica import OnDemandReplica
+from xaiserve.serve.opening import open_classifier
+from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Problem, as_value, problem_of
 from xaiserve.serve.ray_meter import RayMeter
 from xaiserve.serve.request_ids import set_request_id
 from xaiserve.serve.requests import ExplainRequest, PredictRequest, Scored, ScoreRequest
+from xaiserve.serve.scaling import scale_options
 from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
 from xaiserve.serve.service import Service
 from xaiserve.serve.settings import Logs
@@ -82,17 +86,7 @@ class ClassifierReplica:
         translator: DeploymentHandle[Any] | None = None,
     ) -> None:
         configure_logs(logs)
-        classifier = load_classifier(
-            model.source,
-            name=name,
-            device=model.device,
-            precision=model.precision,
-            file_format=model.file_format,
-            trust_code=model.trust_code,
-            batch_rows=model.batch_rows,
-            threads=model.thread_count,
-            overrides=model.overrides,
-        )
+        classifier = open_classifier(name, model)
         self._settings = model
         self._translator = translator
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -112,15 +106,15 @@ class ClassifierReplica:
 
     async def predict(self, request: PredictRequest) -> PredictBody | Problem:
         set_request_id(request.request_id)
-        return await _as_value(self._server.predict(request))
+        return await as_value(self._server.predict(request))
 
     async def score(self, request: ScoreRequest) -> Scored | Problem:
-        return await _as_value(self._server.score(request))
+        return await as_value(self._server.score(request))
 
     async def explain(self, request: ExplainRequest) -> ExplainBody | Problem:
         self._loop = asyncio.get_running_loop()
         set_request_id(request.request_id)
-        return await _as_value(self._server.explain(request))
+        return await as_value(self._server.explain(request))
 
     async def stream(self, request: ExplainRequest) -> AsyncGenerator[Told | Problem, None]:
         self._loop = asyncio.get_running_loop()
@@ -153,6 +147,9 @@ class ClassifierReplica:
 
     async def check_health(self) -> None:
         await self._server.check()
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        return {STAT: self._server.pending_inputs}
 
     def __del__(self) -> None:
         """End the engine's threads: Serve calls this when a replica stops."""
@@ -215,20 +212,13 @@ class TranslatorHandle:
             ) from error
 
 
-async def _as_value(answer: Awaitable[T]) -> T | Problem:
-    try:
-        return await answer
-    except XaiServeError as error:
-        return problem_of(error)
-
-
 class Ingress:
     """The routes in a replica, with a handle per model."""
 
     def __init__(self, models: Mapping[str, DeploymentHandle[Any]], config: ServiceConfig) -> None:
         configure_logs(config.logs)
         self._meter = RayMeter()
-        remote = {name: RemoteClassifier(name, handle) for name, handle in models.items()}
+        remote = {name: _port(name, handle, config) for name, handle in models.items()}
         kept = keep(config.answers, remote, self._meter)
         self._service = Service(
             models=remote,
@@ -238,6 +228,7 @@ class Ingress:
             explanations=kept.explanations,
             replays=kept.replays,
             results=kept.results,
+            may_sleep=config.sleepers,
         )
         self._access = config.access
         self._share = 1 / config.ingress_replicas
@@ -250,12 +241,20 @@ class Ingress:
         )
 
 
+def _port(name: str, handle: DeploymentHandle[Any], config: ServiceConfig) -> RemoteClassifier:
+    return RemoteClassifier(name, handle, is_shared=name in config.on_demand_models)
+
+
 def build_app(config: ServiceConfig) -> Application:
     """Bind one deployment per model and the ingress before them; what ``service.yaml`` names."""
     drain_s = config.budget.max_seconds + GRACE_S
     models = {
         name: _classifier(name, model, config, drain_s) for name, model in config.models.items()
     }
+    if config.on_demand is not None:
+        models |= dict.fromkeys(
+            config.on_demand_models, _on_demand(config.on_demand, config, drain_s)
+        )
     deploy = serve.deployment(
         num_replicas=config.ingress_replicas,
         max_ongoing_requests=INGRESS_ONGOING,
@@ -274,7 +273,7 @@ def _classifier(
     queue = config.queue
     deploy = serve.deployment(
         name=f"classifier-{name}",
-        num_replicas=model.replicas,
+        **scale_options(model),
         # The replica counts its places itself; Serve's bound only keeps its inbox finite.
         max_ongoing_requests=2 * (queue.running + queue.waiting + queue.predicts),
         max_queued_requests=queue.running + queue.waiting + queue.predicts,
@@ -290,6 +289,23 @@ def _classifier(
         uploads=config.uploads,
         logs=config.logs,
         translator=translator,
+    )
+
+
+def _on_demand(shared: OnDemand, config: ServiceConfig, drain_s: float) -> Application:
+    queue = config.queue
+    places = len(shared.models) * (queue.running + queue.waiting + queue.predicts)
+    deploy = serve.deployment(
+        name="on-demand",
+        num_replicas=1,
+        max_ongoing_requests=2 * places,
+        max_queued_requests=places,
+        graceful_shutdown_timeout_s=drain_s,
+        max_constructor_retry_count=STARTS,
+        ray_actor_options={"num_cpus": shared.cpus, "num_gpus": shared.gpus},
+    )
+    return deploy(OnDemandReplica).bind(
+        shared, queue=queue, uploads=config.uploads, logs=config.logs
     )
 
 

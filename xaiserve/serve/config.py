@@ -17,7 +17,7 @@ from xaiserve.contrasts.opening import ContrastSettings, settings_of
 from xaiserve.errors import InvalidInputError
 from xaiserve.models.precision import Precision
 from xaiserve.models.sources import Format
-from xaiserve.serve.settings import Access, Answers, Logs, Settings, Sources, Tracing
+from xaiserve.serve.settings import Access, Answers, Autoscaling, Logs, Settings, Sources, Tracing
 from xaiserve.storage.pictures import PictureLimits
 
 MULTIPART_BYTES: Final = 64 << 10
@@ -68,8 +68,13 @@ class ModelSettings(Settings):
     """Threads of the model; as many as ``cpus`` when none."""
 
     replicas: Annotated[int, Field(ge=1)] = 1
+    autoscaling: Autoscaling | None = None
+    """Instead of a fixed number."""
+
     cpus: Annotated[float, Field(ge=0)] = 1
     gpus: Annotated[float, Field(ge=0)] = 0
+    memory_bytes: Annotated[int, Field(ge=1)] | None = None
+    """What it takes of a memory budget; estimated from its files when none."""
 
     translator: TranslatorSettings | None = None
     """Makes contrast pictures, for methods that need them."""
@@ -94,6 +99,12 @@ class ModelSettings(Settings):
         return {key: str(value) for key, value in options.items()}
 
     @model_validator(mode="after")
+    def _replicas_are_clear(self) -> "ModelSettings":
+        if self.autoscaling is not None and "replicas" in self.model_fields_set:
+            raise ValueError("a model has either replicas or autoscaling")
+        return self
+
+    @model_validator(mode="after")
     def _contrasts_are_clear(self) -> "ModelSettings":
         try:
             _ = self.contrasts
@@ -108,8 +119,41 @@ class ModelSettings(Settings):
         return settings_of(self.contrast, translator, self.contrast_options)
 
     @property
+    def most_replicas(self) -> int:
+        return self.replicas if self.autoscaling is None else self.autoscaling.max
+
+    @property
+    def may_sleep(self) -> bool:
+        """Whether it has no replica while nobody asks."""
+        return self.autoscaling is not None and self.autoscaling.min == 0
+
+    @property
     def thread_count(self) -> int:
         return self.threads or max(1, int(self.cpus))
+
+
+class OnDemand(Settings):
+    """Models that share one replica, each loaded when it is asked for."""
+
+    memory_bytes: Annotated[int, Field(ge=1)]
+    """What all that are loaded may take together; the one idle longest makes room."""
+
+    models: Annotated[dict[ModelName, ModelSettings], Field(min_length=1)]
+    cpus: Annotated[float, Field(ge=0)] = 1
+    gpus: Annotated[float, Field(ge=0)] = 0
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _short_form(cls, models: object) -> object:
+        return _with_sources(models)
+
+    @model_validator(mode="after")
+    def _share_a_replica(self) -> "OnDemand":
+        for name, model in self.models.items():
+            own = {"replicas", "autoscaling", "cpus", "gpus", "translator"}
+            if given := sorted(own & model.model_fields_set):
+                raise ValueError(f"model {name} is loaded on demand and cannot have {given[0]}")
+        return self
 
 
 class Uploads(Settings):
@@ -166,7 +210,8 @@ class Queue(Settings):
 class ServiceConfig(Settings):
     """A whole service."""
 
-    models: Annotated[dict[ModelName, ModelSettings], Field(min_length=1)]
+    models: dict[ModelName, ModelSettings] = Field(default={})
+    on_demand: OnDemand | None = None
     uploads: Uploads = Uploads()
     budget: Budget = Budget()
     queue: Queue = Queue()
@@ -187,13 +232,30 @@ class ServiceConfig(Settings):
     @field_validator("models", mode="before")
     @classmethod
     def _short_form(cls, models: object) -> object:
-        """Let ``NAME: DIR`` stand for ``NAME: {source: DIR}``."""
-        if not isinstance(models, dict):
-            return models
-        return {
-            name: {"source": given} if isinstance(given, str) else given
-            for name, given in models.items()
-        }
+        return _with_sources(models)
+
+    @model_validator(mode="after")
+    def _has_each_name_once(self) -> "ServiceConfig":
+        if not self.models and not self.on_demand_models:
+            raise ValueError("models must name at least 1 model")
+        if twice := sorted(self.models.keys() & self.on_demand_models.keys()):
+            raise ValueError(f"model {twice[0]} is in models and in on_demand.models")
+        return self
+
+    @property
+    def on_demand_models(self) -> dict[str, ModelSettings]:
+        return {} if self.on_demand is None else self.on_demand.models
+
+    @property
+    def names(self) -> list[str]:
+        """All models, those with replicas of their own first."""
+        return [*self.models, *self.on_demand_models]
+
+    @property
+    def sleepers(self) -> frozenset[str]:
+        """Models that need not be there while nobody asks for them."""
+        asleep = [name for name, model in self.models.items() if model.may_sleep]
+        return frozenset([*asleep, *self.on_demand_models])
 
     @property
     def is_open(self) -> bool:
@@ -205,9 +267,21 @@ class ServiceConfig(Settings):
         """Logical CPUs that all replicas ask for together."""
         models = self.models.values()
         translators = [model.translator for model in models if model.translator]
-        return sum(model.replicas * model.cpus for model in models) + sum(
-            translator.replicas * translator.cpus for translator in translators
+        shared = 0 if self.on_demand is None else self.on_demand.cpus
+        own = sum(model.most_replicas * model.cpus for model in models)
+        return (
+            shared + own + sum(translator.replicas * translator.cpus for translator in translators)
         )
+
+
+def _with_sources(models: object) -> object:
+    """Let ``NAME: DIR`` stand for ``NAME: {source: DIR}``."""
+    if not isinstance(models, dict):
+        return models
+    return {
+        name: {"source": given} if isinstance(given, str) else given
+        for name, given in models.items()
+    }
 
 
 def make_config(given: dict[str, Any]) -> ServiceConfig:  # Any: what YAML holds

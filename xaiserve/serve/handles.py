@@ -25,29 +25,37 @@ class RemoteClassifier:
     """A deployment's replicas behind `ClassifierPort`.
 
     A request whose replica dies is asked again of another, or of its successor.
+
+    Parameters
+    ----------
+    is_shared
+        Whether the replicas hold other models as well, and must be told which is meant.
     """
 
-    def __init__(self, name: str, handle: DeploymentHandle[Any]) -> None:
+    def __init__(
+        self, name: str, handle: DeploymentHandle[Any], *, is_shared: bool = False
+    ) -> None:
         self._name = name
+        self._which = (name,) if is_shared else ()
         self._handle = handle
         self._streaming: Any = handle.options(stream=True)  # Any: Ray types what streams otherwise
 
     async def card(self) -> ModelBody:
-        return await self._ask(self._handle.card.remote)
+        return await self._ask(lambda: self._handle.card.remote(*self._which))
 
     async def predict(self, request: PredictRequest) -> PredictBody:
-        return await self._ask(lambda: self._handle.predict.remote(request))
+        return await self._ask(lambda: self._handle.predict.remote(request, *self._which))
 
     async def score(self, request: ScoreRequest) -> Scored:
-        return await self._ask(lambda: self._handle.score.remote(request))
+        return await self._ask(lambda: self._handle.score.remote(request, *self._which))
 
     async def explain(self, request: ExplainRequest) -> ExplainBody:
-        return await self._ask(lambda: self._handle.explain.remote(request))
+        return await self._ask(lambda: self._handle.explain.remote(request, *self._which))
 
     async def stream(self, request: ExplainRequest) -> AsyncGenerator[Told, None]:
         parts = 0
         for attempt in range(ATTEMPTS):
-            answers = self._streaming.stream.remote(request)
+            answers = self._streaming.stream.remote(request, *self._which)
             try:
                 async for told in self._told(answers):
                     if isinstance(told, FoundBody):

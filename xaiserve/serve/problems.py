@@ -3,9 +3,9 @@
 import logging
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -29,6 +29,8 @@ from xaiserve.errors import (
 from xaiserve.serve.config import sentence
 from xaiserve.serve.request_ids import request_id
 from xaiserve.serve.schemas import ProblemBody
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -132,6 +134,14 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, CapacityError):
         wait = error.retry_after_s
     return Problem(kind=kind, detail=str(error), retry_after_s=wait)
+
+
+async def as_value(answer: Awaitable[T]) -> T | Problem:
+    """Wait for an answer; an error that belongs to the caller becomes its value."""
+    try:
+        return await answer
+    except XaiServeError as error:
+        return problem_of(error)
 
 
 def _fault(error: Exception) -> Problem:

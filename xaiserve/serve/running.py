@@ -146,9 +146,13 @@ def check_port(host: str, port: int) -> None:
 
 def _with_absolute_paths(config: ServiceConfig) -> ServiceConfig:
     models = {name: _absolute_model(model) for name, model in config.models.items()}
+    shared = config.on_demand
+    if shared is not None:
+        held = {name: _absolute_model(model) for name, model in shared.models.items()}
+        shared = shared.model_copy(update={"models": held})
     keys = config.access.keys and _absolute(config.access.keys)
     access = config.access.model_copy(update={"keys": keys})
-    return config.model_copy(update={"models": models, "access": access})
+    return config.model_copy(update={"models": models, "on_demand": shared, "access": access})
 
 
 def _absolute_model(model: ModelSettings) -> ModelSettings:

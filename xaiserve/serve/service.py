@@ -33,6 +33,8 @@ class Service:
     explanations: Explanations = field(default_factory=Explanations)
     replays: Replays | None = None
     results: Results | None = None
+    may_sleep: frozenset[str] = frozenset()
+    """Models without a replica while nobody asks: whether they are ready is asking."""
 
     def model(self, name: str) -> ClassifierPort:
         if name not in self.models:

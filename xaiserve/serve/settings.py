@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Place = Annotated[str, Field(min_length=1)]
 
@@ -35,6 +35,31 @@ class Access(Settings):
             if origin != ANY_ORIGIN and (not parts.netloc or origin != whole):
                 raise ValueError(f"must be scheme://host[:port] or *, got {origin!r}")
         return origins
+
+
+class Autoscaling(Settings):
+    """How many replicas a model has, by the model inputs that wait for them."""
+
+    min: Annotated[int, Field(ge=0)] = 1
+    """With 0 an idle model ends; the next request waits while it starts again."""
+
+    max: Annotated[int, Field(ge=1)]
+    target_inputs: Annotated[float, Field(gt=0)] = 2000
+    """Model inputs that may wait for one replica: a few seconds' worth of the model."""
+
+    upscale_delay_s: Annotated[float, Field(ge=0)] = 10
+    downscale_delay_s: Annotated[float, Field(ge=0)] = 300
+    """Minutes: a replica that comes back must load its model again."""
+
+    downscale_to_zero_delay_s: Annotated[float, Field(ge=0)] = 900
+    look_back_s: Annotated[float, Field(gt=0)] = 20
+    """What is averaged over."""
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "Autoscaling":
+        if self.max < self.min:
+            raise ValueError(f"max must be at least min, {self.min}")
+        return self
 
 
 class Logs(Settings):

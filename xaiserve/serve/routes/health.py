@@ -29,18 +29,17 @@ def health(service: Service) -> APIRouter:
 
 
 async def all_ready(service: Service) -> None:
-    """Ask every model.
+    """Ask every model that has a replica in any case.
 
     Raises
     ------
     ModelUnavailableError
         Some do not answer; the sentence says which.
     """
-    cards = await asyncio.gather(*map(service.card, service.models), return_exceptions=True)
+    names = [name for name in service.models if name not in service.may_sleep]
+    cards = await asyncio.gather(*map(service.card, names), return_exceptions=True)
     absent = [
-        name
-        for name, card in zip(service.models, cards, strict=True)
-        if isinstance(card, BaseException)
+        name for name, card in zip(names, cards, strict=True) if isinstance(card, BaseException)
     ]
     if absent:
         raise ModelUnavailableError(f"not ready: {', '.join(absent)}")
