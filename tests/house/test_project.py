@@ -18,6 +18,7 @@ from xaiserve.parameters import parameters_of
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 IMPORTED_AS = {
+    "opentelemetry-sdk": "opentelemetry",
     "scikit-image": "skimage",
     "pillow": "PIL",
     "python-multipart": "multipart",
@@ -28,7 +29,7 @@ IMPORTED_AS = {
 }
 
 
-def declared(groups=("transformers", "gradients")):
+def declared(groups=("transformers", "gradients", "tracing")):
     """Names of the run-time dependencies, normalised, extras included."""
     extras = PROJECT["optional-dependencies"]
     specs = [*PROJECT["dependencies"], *(spec for group in groups for spec in extras[group])]
