@@ -1,5 +1,6 @@
-"""A service in a process that has had one before."""
+"""Services of one process one after the other, and one behind Serve's proxy in C."""
 
+import os
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 SCRIPT = """
 import socket
+import sys
 import httpx
 from xaiserve.serve.config import make_config
 from xaiserve.serve.running import start_service
@@ -17,7 +19,7 @@ def free_port():
         return probe.getsockname()[1]
 
 if __name__ == "__main__":
-    for name in ("first", "second"):
+    for name in sys.argv[1:]:
         service = start_service(make_config({"models": {name: "embedded"}, "port": free_port()}))
         try:
             print(httpx.get(f"{service.url}/readyz").json()["models"])
@@ -28,10 +30,19 @@ if __name__ == "__main__":
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_service_can_follow_another_in_one_process(tmp_path):
-    script = tmp_path / "twice.py"
+@pytest.mark.parametrize(
+    ("names", "variables"),
+    [(["first", "second"], {}), (["behind"], {"RAY_SERVE_ENABLE_HA_PROXY": "1"})],
+)
+def test_every_service_of_a_process_answers(tmp_path, names, variables):
+    script = tmp_path / "services.py"
     script.write_text(SCRIPT)
     found = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, str(script), *names],
+        env=os.environ | variables,  # noqa: TID251 -- passed on
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
-    assert found.stdout.splitlines() == ["['first']", "['second']"], found.stderr
+    assert found.stdout.splitlines() == [str([name]) for name in names], found.stderr

@@ -7,7 +7,6 @@ what is killed is what would die in earnest.
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Final
 
 import numpy as np
 import onnx
+import psutil
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image as PillowImage
 
@@ -149,33 +149,25 @@ def kill_driver(process: "subprocess.Popen[str]") -> None:
     TimeoutError
         A worker is still there after 30 seconds.
     """
-    family, workers = descendants(process.pid), workers_of(process)
+    # Not numbers: a busy machine has given them to others by the time that workers have ended.
+    family = psutil.Process(process.pid).children(recursive=True)
+    workers = [each for each in family if WORKER in title(each.pid)]
     process.kill()
     process.wait()
-    until = time.monotonic() + 30
-    while left := [pid for pid in workers if title(pid)]:
-        if time.monotonic() > until:
-            raise TimeoutError(f"{len(left)} workers outlive their driver: {left}")
-        time.sleep(0.1)
-    for pid in family:  # Ray's agents take minutes to notice
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    _, left = psutil.wait_procs(workers, timeout=30)
+    if left:
+        raise TimeoutError(f"{len(left)} workers outlive their driver: {left}")
+    for each in family:  # Ray's agents take minutes to notice
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
 
 
 def descendants(pid: int) -> list[int]:
-    """List the processes that a process has started, and those that they have, from /proc."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        # The name in brackets may hold spaces; state and parent come after it.
-        with suppress(OSError):
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(stat.parent.name))
-    found, waiting = [], [pid]
-    while waiting:
-        mine = children.get(waiting.pop(), [])
-        found += mine
-        waiting += mine
-    return found
+    """List the processes that a process has started, and those that they have."""
+    try:
+        return [each.pid for each in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def processes_with(variable: str) -> list[int]:

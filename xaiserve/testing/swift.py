@@ -12,8 +12,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +53,7 @@ pipeline = catch_errors cache listing_formats s3api tempauth copy slo proxy-serv
 use = egg:swift#proxy
 allow_account_management = true
 account_autocreate = true
+error_suppression_interval = 0
 
 [filter:catch_errors]
 use = egg:swift#catch_errors
@@ -115,7 +117,7 @@ class SwiftServer:
         TimeoutError
             That takes more than a minute.
         """
-        for name in self._ports:
+        for name, port in self._ports.items():
             program = Path(sys.executable).with_name(f"swift-{name}-server")
             with (self._folder / f"{name}.log").open("ab") as log:
                 self._processes.append(
@@ -126,7 +128,9 @@ class SwiftServer:
                         start_new_session=True,
                     )
                 )
-        self._wait()
+            # The proxy comes last: it takes a server that it has not reached for broken.
+            self._wait(partial(_knock, port))
+        self._wait(self._client().list_buckets)
 
     def kill(self) -> None:
         """End all processes at once, in the middle of whatever they do."""
@@ -149,12 +153,12 @@ class SwiftServer:
             config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 0}),
         )
 
-    def _wait(self) -> None:
+    def _wait(self, ask: Callable[[], object]) -> None:
         until = time.monotonic() + START_S
         while True:
             try:
-                self._client().list_buckets()
-            except (BotoCoreError, ClientError) as error:
+                ask()
+            except (OSError, BotoCoreError, ClientError) as error:
                 if time.monotonic() > until:
                     logs = "".join(log.read_text() for log in self._folder.glob("*.log"))
                     raise TimeoutError(f"Swift has not started: {error}\n{logs}") from error
@@ -194,6 +198,11 @@ def _write_ring(folder: Path, name: str, port: int) -> None:
     builder.add_dev(device | {"weight": 1})
     builder.rebalance()
     builder.get_ring().save(str(folder / f"{name}.ring.gz"))
+
+
+def _knock(port: int) -> None:
+    """Raise `OSError` unless a server listens."""
+    socket.create_connection(("127.0.0.1", port)).close()
 
 
 def _free_port() -> int:
