@@ -128,11 +128,10 @@ def test_a_fill_with_the_label_but_too_little_confidence_is_not_released():
     assert all(one.confidence >= 0.9 * found.confidence for one in found.explanations)
 
 
-def test_a_classifier_that_needs_every_pixel_has_a_flat_map_and_no_set():
+def test_a_classifier_that_needs_every_pixel_has_a_flat_map_and_no_explanation():
     explainer = MultiRex(iterations=3, spotlights=3, budget=2)
-    found = explained(toys.whole_classifier(IMAGE), explainer)
-    assert found.flat_map
-    assert found.explanations == ()
+    with pytest.raises(NoExplanationError, match=r"keeps target 1 \(the map is flat\)"):
+        explained(toys.whole_classifier(IMAGE), explainer)
 
 
 def test_a_target_that_is_not_decided_has_no_explanation():

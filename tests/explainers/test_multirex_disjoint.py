@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xaiserve.errors import NoExplanationError
 from xaiserve.explainers.multirex import MultiRex
 from xaiserve.explainers.multirex.pairs import PairSearch, grid, root_partitions
 from xaiserve.explainers.multirex.pool import Pool, painted
@@ -139,9 +140,8 @@ def test_a_pair_that_does_not_exist_ends_after_the_rounds_allowed():
 
 
 def test_a_picture_that_was_never_cut_has_no_pair():
-    found = explained(sharing_classifier(0.3), min_box_area=SIDE**2 + 1)
-    assert found.flat_map
-    assert found.explanations == ()
+    with pytest.raises(NoExplanationError, match="lower min_box_area"):
+        explained(sharing_classifier(0.3), min_box_area=SIDE**2 + 1)
 
 
 def test_the_partitions_nearest_to_passing_come_first_and_are_complements():

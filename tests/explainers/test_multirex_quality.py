@@ -172,9 +172,8 @@ def test_nothing_is_measured_that_was_not_asked_for():
 
 def explained(classifier, image=IMAGE, **options):
     case = toys.toy_case(classifier, image)
-    explainer = MultiRex(
-        iterations=3, chunk=8, spotlights=2, budget=2, pairs=False, exclude=False, **options
-    )
+    small = {"iterations": 3, "chunk": 8, "spotlights": 2, "budget": 2}
+    explainer = MultiRex(**small | {"pairs": False, "exclude": False} | options)
     return run(explainer.plan(case, Keys.root(0, case.image_id)), classifier)
 
 
@@ -205,8 +204,12 @@ def test_a_search_tells_nothing_that_was_not_asked_for():
 
 
 def test_a_flat_map_is_noted_where_spotlights_were_to_climb():
-    classifier = toys.whole_classifier(IMAGE)
-    found = explained(classifier, objective="mean", curves=True, contrastive=True)
+    # A picture that is never cut; spotlights find the patch nevertheless.
+    classifier = toys.patch_classifier(IMAGE, PATCH)
+    asked = {"objective": "mean", "curves": True, "contrastive": True}
+    found = explained(classifier, **asked, min_box_area=577, spotlights=6, budget=30)
+    assert found.flat_map
+    assert found.explanations
     assert found.notes == ("the map is flat: spotlights looked anywhere, not by objective mean",)
     assert (found.curves, found.contrastive, found.concentration_bits) == (None, None, None)
 

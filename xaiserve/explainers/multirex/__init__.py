@@ -20,6 +20,10 @@ Deviations:
 5. Inside a disc, the disc's pixels rank before all others; the tool lets ties leave the disc.
 6. Spotlight radii scale with the picture: the published ones are meant for 224 pixels.
 7. The family is found by branch and bound, not by listing the power set.
+8. Defaults that are not the tool's, which preset ``rex`` sets back: prefixes are bracketed
+   (``walk``), one place is looked at (``spotlights`` 1 for 10), disjoint sets are looked for
+   (``pool``, ``pairs``, ``exclude``) and made small (``prune``).
+9. A search that ends without a set has no answer, with the reason; the tool returns an empty one.
 """
 
 from xaiserve.explainers.multirex.family import dice_matrix, select_family

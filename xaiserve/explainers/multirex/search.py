@@ -50,7 +50,8 @@ class MultiRex(MultiRexOptions):
         InvalidInputError
             An option does not fit the case; nothing was asked.
         NoExplanationError
-            The classifier does not decide for the target on the whole image.
+            The classifier does not decide for the target on the whole image, or the search has
+            come to its end without a set.
         """
         check_case(self, case)
         stages = Stages(self, case, keys)
@@ -58,4 +59,5 @@ class MultiRex(MultiRexOptions):
         # A stop during the search ends it with what it has; one before it has nothing to give.
         with suppress(Stop):
             yield from stages.run()
+            stages.check_found()
         return stages.conclude(self.name)

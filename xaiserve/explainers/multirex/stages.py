@@ -24,6 +24,7 @@ from xaiserve.explainers.multirex.contrastive import Contrast
 from xaiserve.explainers.multirex.disjoint import Disjoint
 from xaiserve.explainers.multirex.extraction import Asking, Extraction
 from xaiserve.explainers.multirex.family import select_family
+from xaiserve.explainers.multirex.idle import idle_notes
 from xaiserve.explainers.multirex.options import MultiRexOptions
 from xaiserve.explainers.multirex.quality import Quality, concentration
 from xaiserve.explainers.multirex.ranking import ranking
@@ -88,6 +89,29 @@ class Stages:
         if options.pool or options.pairs or options.exclude:
             yield from self._stage("family", self._disjoint(self._search).run())
         yield from self._stage("examination", self._examine())
+
+    def check_found(self) -> None:
+        """Refuse a search that has come to its end without a set.
+
+        Raises
+        ------
+        NoExplanationError
+            The map is flat, or nothing that was tried is what the options ask of a set.
+        """
+        if self._sets:
+            return
+        if not bool(self._saliency.any()):
+            raise NoExplanationError(
+                f"no mutant of the {self._options.iterations} searches that hides a part of the "
+                f"picture keeps target {self._case.target} (the map is flat): the model needs "
+                "nearly all of it; raise iterations, lower min_box_area, or choose another baseline"
+            )
+        tau = self._options.tau
+        wanted = f" with {tau:g} of the whole image's confidence" if tau else ""
+        raise NoExplanationError(
+            f"no set of pixels makes the model decide for target {self._case.target}{wanted}: "
+            f"{'lower tau, or ' if tau else ''}choose the class that it decides for"
+        )
 
     def conclude(self, name: str) -> MultiRexExplanation:
         """Return what was found, as the explainer ``name``."""
@@ -196,8 +220,8 @@ class Stages:
         climbing = options.objective != "none" and options.spotlights > 1
         if climbing and not self._empty and not bool(self._saliency.any()):
             anywhere = "the map is flat: spotlights looked anywhere, not by objective"
-            return (f"{anywhere} {options.objective}",)
-        return ()
+            return (*idle_notes(options), f"{anywhere} {options.objective}")
+        return idle_notes(options)
 
     def _stage(self, name: str, part: Generator[Query | Event, Scores | None, object]) -> Asks:
         """Run ``part`` and note what it asks, also when it is stopped."""
