@@ -84,6 +84,7 @@ def test_a_class_is_found_by_name_or_index(target: int | str) -> None:
     [
         ("crane", "names 2 classes, 0, 2; give the index"),
         ("heron", "is no label of this model; give one of its 3 labels or an index from 0 to 2"),
+        ("9" * 5000, "is no label of this model"),
         (3, "must be a class index from 0 to 2, got 3"),
         (-1, "must be a class index from 0 to 2, got -1"),
     ],

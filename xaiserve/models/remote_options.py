@@ -2,7 +2,7 @@
 
 ::
 
-    http://host:8000/v2/models/NAME?rows=64&in_flight=4&rows_per_second=500&timeout=30&patience=120
+    http://host:8000/v2/models/NAME?rows=64&in_flight=4&rows_per_second=500&timeout=30&patience=300
         &output=probabilities&spec=xaiserve.json&api_key_file=key.txt
 
 All after the question mark may be left out.
@@ -50,7 +50,7 @@ class RemoteOptions:
     in_flight: int = 4
     rows_per_second: float | None = None
     timeout: float = 30.0
-    patience: float = 120.0
+    patience: float = 300.0
     output: str | None = None
     spec: Path | None = None
     api_key_file: Path | None = None

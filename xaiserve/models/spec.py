@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 
 from xaiserve.errors import InvalidInputError
 from xaiserve.types import Colour, Images, Margins, Scores
+
+_DIGITS: Final = 18
+"""Of an index; Python itself reads no more than some thousands."""
 
 Activation = Literal["softmax", "sigmoid", "none"]
 Resample = Literal["nearest", "bilinear", "bicubic", "lanczos", "box"]
@@ -193,7 +196,7 @@ class ModelSpec:
             For an index out of range, an unknown name, or a name that several classes share (the
             message lists their indices).
         """
-        if isinstance(target, int) or target.isdecimal():
+        if isinstance(target, int) or (target.isdecimal() and len(target) <= _DIGITS):
             index = int(target)
             if not 0 <= index < self.classes:
                 raise InvalidInputError(
@@ -209,6 +212,6 @@ class ModelSpec:
                 "give the index"
             )
         raise InvalidInputError(
-            f"target {target!r} is no label of this model; give one of its {self.classes} labels "
-            f"or an index from 0 to {self.classes - 1}"
+            f"target {target!r:.80} is no label of this model; give one of its {self.classes} "
+            f"labels or an index from 0 to {self.classes - 1}"
         )
