@@ -202,9 +202,8 @@ def _readable(store: ObjectStore, key: str) -> bool:
 @contextmanager
 def _cluster() -> Iterator[Cluster]:
     """Run a head that works at nothing, and nodes beside it."""
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": HEALTH}
-    )
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": HEALTH}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(NODES):
             cluster.add_node(num_cpus=2)
