@@ -87,7 +87,7 @@ def _round(home: Path, images: int, kills: int, seed: int) -> dict[str, Any]:  #
         cluster = stack.enter_context(_cluster())
         scene = Scene(arguments, swift, cluster, random.Random(seed))  # noqa: S311 -- no secret
         killed, runs = scene.play(kills, images * len(METHODS))
-        found = _verdict(open_store("s3://rows/out"), images)
+        found = _verdict(open_store("s3://rows/out", endpoint=swift.endpoint), images)
     return found | {
         "seed": seed,
         "killed": dict(Counter(killed)),
@@ -106,7 +106,7 @@ class Scene:
         self._swift = swift
         self._cluster = cluster
         self._dice = dice
-        self._store = open_store("s3://rows/out")
+        self._store = open_store("s3://rows/out", endpoint=swift.endpoint)
         self._runs = 0
 
     def play(self, kills: int, tasks: int) -> tuple[list[Victim], int]:
