@@ -24,6 +24,7 @@ NAMES: Final = {
     "peak-memory": "benchmarks.peak_memory",
     "http-parity": "benchmarks.http_parity",
     "job-restart": "benchmarks.job_restart",
+    "autoscale": "benchmarks.autoscale",
     "job-exactly-once": "benchmarks.job_exactly_once",
     "job-overhead": "benchmarks.job_overhead",
     "serve-throughput": "benchmarks.serve_throughput",

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import ray
+from ray.autoscaler.sdk import request_resources
+from ray.autoscaler.v2.sdk import get_cluster_status
 
 from xaiserve.errors import InvalidInputError
 
@@ -97,18 +99,53 @@ def crew_for(placement: Placement, cpus: float, gpus: float) -> Crew:
 def free_crew(placement: Placement) -> Crew:
     """Find the crew for what the connected cluster has free; see `crew_for`.
 
-    A cluster that has just been joined reports nothing as free for a moment, and one that is busy
-    may be free soon: this waits for up to 30 seconds.
+    A cluster that grows is asked for the workers that ``placement`` names, or for one when it names
+    none, and is waited for as long as nodes are on their way. A cluster that has just been joined
+    reports nothing as free for a moment, and one that is busy may be free soon: where nothing
+    comes, this waits for 30 seconds and takes what there is.
+
+    Raises
+    ------
+    InvalidInputError
+        Not even one worker fits.
     """
+    wanted = placement.workers or 1
     until = time.monotonic() + _PATIENCE_S
-    while True:
-        free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
-        try:
-            return crew_for(placement, free.get("CPU", 0), free.get("GPU", 0))
-        except InvalidInputError:
-            if time.monotonic() > until:
-                raise
-        time.sleep(0.2)
+    with _asking_for(placement, wanted):
+        while True:
+            try:
+                crew = _crew_now(placement)
+            except InvalidInputError:
+                if time.monotonic() > until:
+                    raise
+            else:
+                if crew.workers >= wanted or time.monotonic() > until:
+                    return crew
+            time.sleep(0.5)
+            if _growing():
+                until = time.monotonic() + _PATIENCE_S
+
+
+def _crew_now(placement: Placement) -> Crew:
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    return crew_for(placement, free.get("CPU", 0), free.get("GPU", 0))
+
+
+@contextmanager
+def _asking_for(placement: Placement, workers: int) -> Iterator[None]:
+    """Ask the autoscaler, if there is one, for room, until the workers themselves take it."""
+    worker = {"CPU": placement.threads or 1, "GPU": placement.worker_gpus}
+    request_resources(bundles=[{name: n for name, n in worker.items() if n}] * workers)
+    try:
+        yield
+    finally:
+        request_resources(bundles=[])
+
+
+def _growing() -> bool:
+    """Say whether nodes are on their way."""
+    status = get_cluster_status(ray.get_runtime_context().gcs_address)
+    return bool(status.pending_launches or status.pending_nodes)
 
 
 @contextmanager
