@@ -49,8 +49,8 @@ NODES: Final = 2
 LIMIT_S: Final = 900.0
 HEALTH: Final = {
     "health_check_initial_delay_ms": 0,
-    "health_check_period_ms": 500,
-    "health_check_timeout_ms": 500,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 5000,
     "health_check_failure_threshold": 3,
 }
 
