@@ -85,6 +85,20 @@ async def test_health_is_open_and_everything_else_asks_for_a_key(client: httpx.A
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
+async def test_the_open_inference_protocol_is_refused_in_its_own_form(
+    client: httpx.AsyncClient, make: Make
+):
+    unknown = await client.post("/v2/models/toy/infer", json={})
+    reader = make("reader", scopes=["jobs"])
+    forbidden = await client.post("/v2/models/toy/infer", json={}, headers=reader)
+
+    assert (unknown.status_code, unknown.headers["www-authenticate"]) == (401, "Bearer")
+    assert unknown.json() == {"error": "send 'Authorization: Bearer KEY'"}
+    assert forbidden.status_code == 403
+    assert "lacks the scope predict" in forbidden.json()["error"]
+    assert (await client.get("/v2/health/live")).json() == {"live": True}
+
+
 @pytest.mark.parametrize("sent", ["Bearer", "Bearer ", "Bearer xai_000000000000_guess", "Basic a"])
 async def test_what_is_no_key_opens_nothing(client: httpx.AsyncClient, sent: str):
     answer = await client.get("/v1/models", headers={"Authorization": sent})
