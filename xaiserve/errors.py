@@ -16,6 +16,7 @@
     ├── ModelUnavailableError        the model cannot be loaded, or no replica holds it
     ├── ClassifierFaultError         the model raised, or answered with NaN or a wrong shape
     ├── TrainingFailedError          a training diverged, or its workers keep dying
+    ├── JobStoppedError              a job was cancelled, or too many of its rows hold errors
     ├── WorkerLostError              the process that worked on it died each time it tried
     └── StoreUnavailableError        bucket unreachable, or credentials missing or refused
 """
@@ -79,6 +80,14 @@ class ClassifierFaultError(XaiServeError):
 
 class TrainingFailedError(XaiServeError):
     """A training cannot go on: it diverged, or its workers keep dying."""
+
+
+class JobStoppedError(XaiServeError):
+    """A job was cancelled, or too many of its rows hold errors; it can be run again."""
+
+    def __init__(self, message: str, *, cancelled: bool = False) -> None:
+        super().__init__(message)
+        self.cancelled = cancelled
 
 
 class WorkerLostError(XaiServeError):

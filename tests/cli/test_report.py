@@ -7,35 +7,16 @@ from click.testing import CliRunner, Result
 
 from xaiserve.cli import main
 from xaiserve.pipelines import explain, pointing_game
-from xaiserve.pipelines.dataset import cutter_for, plan_job
-from xaiserve.pipelines.explain import AsItIs
-from xaiserve.pipelines.pointing import PointingFinisher
 from xaiserve.pipelines.reporting import PER_METHOD, job_report
-from xaiserve.pipelines.worker import Worker
-from xaiserve.storage.ids import IdSet
 from xaiserve.storage.local import LocalStore
-from xaiserve.storage.opening import open_store
-from xaiserve.storage.results import open_results
 from xaiserve.testing.jobs import write_images
+from xaiserve.testing.jobs_here import run_here
 
 METHODS = ("multirex", "occlusion")
 OPTIONS = {
     "multirex": {"iterations": "2", "spotlights": "2", "budget": "2"},
     "occlusion": {"cells": "4"},
 }
-
-
-def run_here(
-    config: explain.Config | pointing_game.Config, finisher: AsItIs | PointingFinisher
-) -> Path:
-    """Do the job in this process, without Ray; the second image cannot be read."""
-    job = plan_job(config, finisher)
-    results = open_results(open_store(config.out), job.settings)
-    worker = Worker(job.order(results, threads=1))
-    for chunk in cutter_for(job, IdSet.of_texts([]), workers=1):
-        worker.publish(chunk)
-    results.finish(job.task_ids())
-    return Path(config.out)
 
 
 @pytest.fixture
@@ -55,7 +36,7 @@ def pointing_job(manifest: Path, model_folder: Path, tmp_path: Path) -> Path:
         methods=METHODS,
         options=OPTIONS,
     )
-    return run_here(config, PointingFinisher())
+    return run_here(pointing_game.plan(config))
 
 
 def report(*arguments: object) -> Result:
@@ -122,7 +103,7 @@ def test_a_job_without_ground_truth_shows_examples(
         methods=METHODS,
         options=OPTIONS,
     )
-    found = job_report(LocalStore(run_here(config, AsItIs())))
+    found = job_report(LocalStore(run_here(explain.plan(config))))
     assert found.summary is None
     assert len(found.examples) == PER_METHOD * len(METHODS)
     assert all(one.picture for one in found.examples)

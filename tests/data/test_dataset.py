@@ -11,7 +11,7 @@ from xaiserve.data.dataset import read_manifest, write_dataset
 from xaiserve.data.planted import planted_sample, planted_samples
 from xaiserve.data.synthetic import synthetic_samples
 from xaiserve.errors import ConflictError
-from xaiserve.storage.manifest import expand
+from xaiserve.storage.images import expand
 
 
 def read(path):

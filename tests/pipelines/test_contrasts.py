@@ -19,7 +19,7 @@ from xaiserve.pipelines.explain import AsItIs
 from xaiserve.pipelines.tasks import make_tasks
 from xaiserve.pipelines.work import Bench
 from xaiserve.pipelines.worker import load_model, open_contrasts
-from xaiserve.storage.manifest import expand
+from xaiserve.storage.images import expand
 from xaiserve.testing.translators import write_tiny_translator
 
 FAST = {

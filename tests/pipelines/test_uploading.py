@@ -1,6 +1,6 @@
 from xaiserve.pipelines.uploading import upload
+from xaiserve.storage.images import expand
 from xaiserve.storage.local import LocalStore
-from xaiserve.storage.manifest import expand
 
 
 def test_files_go_up_once_by_digest_and_the_rows_stay_the_same(manifest, tmp_path):

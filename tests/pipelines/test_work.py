@@ -33,8 +33,9 @@ from xaiserve.pipelines.tasks import Chunk, Task, make_tasks
 from xaiserve.pipelines.work import Bench, finds_sets, result_type
 from xaiserve.pipelines.worker import Worker, WorkOrder, load_model
 from xaiserve.storage.dataset import read_results, read_rows
+from xaiserve.storage.images import expand
 from xaiserve.storage.local import LocalStore
-from xaiserve.storage.manifest import ImageRow, expand
+from xaiserve.storage.manifest import ImageRow
 from xaiserve.storage.records import RowFormat
 from xaiserve.storage.results import open_results
 from xaiserve.testing.jobs import CELL_PX, cell_mask, write_images
@@ -322,7 +323,7 @@ def test_a_store_that_refuses_is_reported_as_the_jobs_fault(config, manifest, tm
 def test_an_image_without_truth_is_refused_before_anything_starts(config, manifest):
     lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join([*lines, json.dumps({"id": "bare", "uri": "000.png"})]))
-    with pytest.raises(InvalidInputError, match="a mask for every row, 'bare' has none"):
+    with pytest.raises(InvalidInputError, match="boxes or a mask for every row, 'bare' has none"):
         pointing_game.run(config, Placement())
 
 

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from xaiserve.errors import ArtifactNotFoundError, InvalidInputError
-from xaiserve.storage.manifest import ImageRow, expand
+from xaiserve.storage.images import expand
+from xaiserve.storage.manifest import ImageRow
 
 RECORDS = [
     {"id": "a", "uri": "x.png", "label": 3, "mask": "m.png", "contrast": "c.png"},

@@ -47,6 +47,8 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "make-data": Entry("xaiserve.cli.make_data:command", "Generate pictures with a known answer."),
     "status": Entry("xaiserve.cli.status:command", "Say how far a job has come."),
     "doctor": Entry("xaiserve.cli.doctor:command", "Say what is wrong with a set-up."),
+    "cancel": Entry("xaiserve.cli.cancel:command", "End a running job; it can be run again."),
+    "results": Entry("xaiserve.cli.results:command", "Print rows of a job, or draw them."),
     "logs": Entry("xaiserve.cli.logs:command", "Print what a job has logged."),
 }
 

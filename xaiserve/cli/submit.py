@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from xaiserve.errors import InvalidInputError
 
 if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
     from xaiserve.contrasts.opening import ContrastSettings
+    from xaiserve.pipelines.cluster import Placement
     from xaiserve.pipelines.config import JobConfig
     from xaiserve.pipelines.progress import Progress
     from xaiserve.pipelines.totals import Totals
@@ -30,7 +32,9 @@ _HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 @click.command(name="submit")
 @click.argument("kind", type=click.Choice(KINDS))
 @click.option(
-    "--images", required=True, help="Picture, folder, s3:// prefix, or manifest (csv, json, ...)."
+    "--images",
+    required=True,
+    help="Picture, folder, s3:// prefix, manifest (csv, json, jsonl, parquet), COCO annotations.",
 )
 @click.option("--model", "named_model", required=True, metavar="NAME=DIR", help="Model and name.")
 @click.option("--methods", required=True, metavar="A,B", help="Methods, separated by commas.")
@@ -48,13 +52,18 @@ _HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 @contrast_options
 @click.option("--translator-device", help="Where the translator draws [as --device].")
 @click.option("--tolerance-px", type=float, help="Pointing game: the disc's radius [15].")
-@click.option("--tasks-per-part", type=int, help="Explanations per published file.")
+@click.option("--images-root", help="Where a manifest's relative paths, or COCO's files, start.")
+@click.option("--folder-labels", is_flag=True, help="A picture's folder is its label.")
+@click.option("--tasks-per-part", type=int, help="Explanations that a worker publishes at once.")
+@click.option("--max-error-share", type=float, help="Stop when more of the rows hold an error.")
+@click.option("--retry-errors", is_flag=True, help="Do rows that hold an error again.")
 @click.option("--workers", type=int, help="Processes with a model each [as the CPUs allow].")
 @click.option("--threads", type=int, help="Threads per worker [as the CPUs allow].")
 @click.option("--gpus", type=float, default=0.0, help="GPUs per worker.")
 @click.option(
     "--translator-gpus", type=float, default=0.0, help="GPUs per worker for its translator besides."
 )
+@click.option("--dry-run", is_flag=True, help="Say what it would cost, from a few images.")
 @click.option("--local", is_flag=True, help="Run here, in a Ray of its own (or RAY_ADDRESS).")
 @click.option("--address", default=ADDRESS, show_default=True, help="The cluster's dashboard.")
 @click.option("--upload", is_flag=True, help="Copy this machine's images to the output first.")
@@ -70,7 +79,11 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # Any: click's valu
     """
     crew = {key: options.pop(key) for key in ("workers", "threads", "gpus", "translator_gpus")}
     flags = {key: options.pop(key) for key in ("local", "address", "upload", "wait", "as_json")}
+    dry_run = options.pop("dry_run")
     config = make_config(**options)
+    if dry_run:
+        _estimate(config, crew, as_json=flags["as_json"])
+        return
     if flags["local"]:
         ctx.exit(_run_here(config, crew, as_json=flags["as_json"]))
     ctx.exit(_hand_over(config, crew, **{key: flags[key] for key in flags if key != "local"}))
@@ -108,6 +121,7 @@ def make_config(
         "methods": names,
         "options": parse_settings(settings, names),
         "images": _absolute(rest["images"]),
+        "images_root": _absolute(rest["images_root"]) if rest.get("images_root") else None,
         **_placed(contrasts),
         "out": str(Path(rest["out"]).absolute()) if _is_path(rest["out"]) else rest["out"],
     }
@@ -160,18 +174,36 @@ def _absolute(source: str) -> str:
     return str(Path(source).absolute()) if _is_path(source) and Path(source).exists() else source
 
 
-def _run_here(config: "JobConfig", crew: dict[str, Any], *, as_json: bool) -> int:
+def _estimate(config: "JobConfig", crew: dict[str, Any], *, as_json: bool) -> None:
     from xaiserve.pipelines import explain, pointing_game
-    from xaiserve.pipelines.cluster import Placement
-    from xaiserve.serve.config import prepare_environment
+    from xaiserve.pipelines.estimating import estimate
 
-    prepare_environment()
-    placement = Placement(
+    if isinstance(config, pointing_game.Config):
+        job = pointing_game.plan(config)
+    else:
+        assert isinstance(config, explain.Config)  # noqa: S101 -- there are two kinds
+        job = explain.plan(config)
+    found = estimate(job, _placement(crew))
+    click.echo(json.dumps(found.to_json()) if as_json else found.render())
+
+
+def _placement(crew: dict[str, Any]) -> "Placement":
+    from xaiserve.pipelines.cluster import Placement
+
+    return Placement(
         # Set inside a submitted job: then the cluster that runs it is the one to use.
         address=os.environ.get("RAY_ADDRESS"),  # noqa: TID251 -- the command line may
         cpus=len(os.sched_getaffinity(0)),
         **crew,
     )
+
+
+def _run_here(config: "JobConfig", crew: dict[str, Any], *, as_json: bool) -> int:
+    from xaiserve.pipelines import explain, pointing_game
+    from xaiserve.serve.config import prepare_environment
+
+    prepare_environment()
+    placement = _placement(crew)
     if isinstance(config, pointing_game.Config):
         summary = pointing_game.run(config, placement, _tell)
         text, found, totals = summary.render(), summary.to_json(), summary.totals
@@ -209,6 +241,8 @@ def _hand_over(
     server = JobServer(address)
     here = urlsplit(address).hostname in _HERE
     images = reachable_images(config, here=here, upload=upload)
+    if upload:  # the rows are in a manifest with whole addresses now
+        config = replace(config, images_root=None, folder_labels=False)
     python = sys.executable if here else "python"
     job_id = server.submit(entrypoint(python, config, crew, images), out=config.out)
     if as_json:
@@ -231,7 +265,7 @@ def reachable_images(config: "JobConfig", *, here: bool, upload: bool) -> str:
         Images or output are paths of this machine and the cluster is elsewhere.
     """
     from xaiserve.pipelines.uploading import upload as send
-    from xaiserve.storage.manifest import expand
+    from xaiserve.storage.images import expand
     from xaiserve.storage.opening import open_store
 
     if not here and _is_path(config.out):
@@ -242,7 +276,13 @@ def reachable_images(config: "JobConfig", *, here: bool, upload: bool) -> str:
     if not here and contrasts and config.contrast and contrasts.place:
         _check_reachable("--contrast", contrasts.place)
     if upload:
-        return send(expand(config.images, config.limit), open_store(config.out))
+        rows = expand(
+            config.images,
+            config.limit,
+            root=config.images_root,
+            folder_labels=config.folder_labels,
+        )
+        return send(rows, open_store(config.out))
     if not here and _is_path(config.images):
         raise InvalidInputError(
             f"--images {config.images} is a path of this machine, which the cluster cannot read; "
@@ -281,7 +321,9 @@ def arguments(config: "JobConfig", crew: dict[str, Any], images: str) -> list[st
         "--translator": config.translator,
         "--translator-device": config.translator_device,
         "--tolerance-px": getattr(config, "tolerance_px", None),
+        "--images-root": config.images_root,
         "--tasks-per-part": config.tasks_per_part,
+        "--max-error-share": config.max_error_share,
         **{f"--{name.replace('_', '-')}": value for name, value in crew.items()},
     }
     words = ["submit", config.kind, "--local"]
@@ -292,4 +334,9 @@ def arguments(config: "JobConfig", crew: dict[str, Any], images: str) -> list[st
             words += ["--set", f"{method}.{key}={value}"]
     for key, value in config.contrast_options.items():
         words += ["--contrast-set", f"{key}={value}"]
-    return [*words, "--trust-code"] if config.trust_code else words
+    flags = {
+        "--folder-labels": config.folder_labels,
+        "--retry-errors": config.retry_errors,
+        "--trust-code": config.trust_code,
+    }
+    return [*words, *(flag for flag, given in flags.items() if given)]

@@ -135,7 +135,7 @@ def _from_folders(images: Sequence[str]) -> "list[Labelled]":
 
 
 def _from_manifest(manifest: str) -> "list[Labelled]":
-    from xaiserve.storage.manifest import expand
+    from xaiserve.storage.images import expand
     from xaiserve.training.pictures import Labelled
 
     rows = expand(manifest)

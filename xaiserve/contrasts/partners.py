@@ -8,7 +8,8 @@ from typing import Literal
 
 from xaiserve.errors import InvalidInputError, StoreUnavailableError
 from xaiserve.perturb.case import Case
-from xaiserve.storage.manifest import ImageRow, expand
+from xaiserve.storage.images import expand
+from xaiserve.storage.manifest import ImageRow
 from xaiserve.storage.manifest_formats import is_manifest
 from xaiserve.storage.opening import PICTURE_SUFFIXES, is_s3, list_pictures, open_store, read_uri
 from xaiserve.storage.results import digest_of

@@ -15,7 +15,8 @@ from xaiserve.contrasts.partners import read_partner
 from xaiserve.errors import InvalidInputError
 from xaiserve.models.preparing import prepare
 from xaiserve.models.spec import ModelSpec
-from xaiserve.storage.manifest import ImageRow, expand
+from xaiserve.storage.images import expand
+from xaiserve.storage.manifest import ImageRow
 from xaiserve.storage.manifest_formats import is_manifest
 from xaiserve.storage.pictures import decode
 from xaiserve.storage.results import digest_of

@@ -4,11 +4,14 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from xaiserve.contrasts.opening import ContrastSettings, settings_of
 from xaiserve.errors import InvalidInputError
 from xaiserve.parameters import MAX_SEED
+
+MIN_ROWS: Final = 50
+"""Before the share of errors means anything."""
 
 C = TypeVar("C", bound="JobConfig")
 
@@ -45,8 +48,18 @@ class JobConfig:
     translator_device
         Where the translator draws; the model's device when none.
     tasks_per_part
-        Explanations per published file, 1 to 1000: what is lost when a worker dies. Chosen by the
-        number of tasks when none.
+        Explanations that a worker publishes at once: what is lost when it dies. What takes about 20
+        seconds when none.
+    images_root
+        Where relative paths of a manifest, or the pictures of COCO annotations, start; the folder
+        that holds it when none.
+    folder_labels
+        The name of each picture's folder is its label.
+    max_error_share
+        Of the rows of one run, above 0 to 1: when more hold an error the job stops, after at least
+        `MIN_ROWS`.
+    retry_errors
+        Rows of an earlier run that hold an error are done again.
     """
 
     kind: ClassVar[str]
@@ -69,6 +82,10 @@ class JobConfig:
     contrast_options: Mapping[str, str] = field(default_factory=dict)
     translator_device: str | None = None
     tasks_per_part: int | None = None
+    images_root: str | None = None
+    folder_labels: bool = False
+    max_error_share: float | None = None
+    retry_errors: bool = False
 
     def __post_init__(self) -> None:
         if not self.methods or len(set(self.methods)) < len(self.methods):
@@ -86,6 +103,10 @@ class JobConfig:
             raise InvalidInputError(f"seed must be from 0 to {MAX_SEED}, got {self.seed}")
         if self.contrasts is None and self.translator_device is not None:
             raise InvalidInputError("translator_device goes with a translator, and there is none")
+        if self.max_error_share is not None and not 0 < self.max_error_share <= 1:
+            raise InvalidInputError(
+                f"max_error_share must be above 0 and at most 1, got {self.max_error_share}"
+            )
         _at_least_one("limit", self.limit)
         _at_least_one("max_inputs", self.max_inputs)
         _at_least_one("tasks_per_part", self.tasks_per_part)

@@ -6,22 +6,25 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+import numpy as np
+
 from xaiserve.api import check_contrast_use
-from xaiserve.errors import XaiServeError
+from xaiserve.errors import JobStoppedError, XaiServeError
 from xaiserve.explainers.base import Explainer, GradientExplainer, needs_of
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.classifier import Classifier
+from xaiserve.pipelines.cancelling import Lookout, forget
 from xaiserve.pipelines.cluster import Placement
-from xaiserve.pipelines.config import JobConfig
+from xaiserve.pipelines.config import MIN_ROWS, JobConfig
 from xaiserve.pipelines.cutting import MAX_TASKS, Cutter
-from xaiserve.pipelines.progress import Progress, Reporter
+from xaiserve.pipelines.progress import Progress, Reporter, State
 from xaiserve.pipelines.running import team_for
 from xaiserve.pipelines.tasks import Task, describe, shared_digest, task_id
 from xaiserve.pipelines.work import Finisher
-from xaiserve.pipelines.worker import WorkOrder, load_model, open_contrasts
+from xaiserve.pipelines.worker import PartReport, WorkOrder, load_model, open_contrasts
 from xaiserve.storage.dataset import read_manifest
 from xaiserve.storage.ids import IdSet, as_keys, key_of, keys_of
-from xaiserve.storage.manifest import ImageList, open_images
+from xaiserve.storage.images import ImageList, open_images
 from xaiserve.storage.opening import open_store
 from xaiserve.storage.results import ResultSet, open_results
 from xaiserve.storage.survey import Survey, survey, unchanged
@@ -115,7 +118,12 @@ def plan_job(config: JobConfig, finisher: Finisher) -> Job:
     for explainer in explainers:
         if isinstance(explainer, GradientExplainer):
             model.gradients()  # raises now rather than in a thousand rows
-    images = open_images(config.images, config.limit)
+    images = open_images(
+        config.images,
+        config.limit,
+        root=config.images_root,
+        folder_labels=config.folder_labels,
+    )
     known = survey(images)
     deciding = config.deciding() | {"model": model.digest}
     contrast = _contrast_digest(config, explainers, model, known)
@@ -157,13 +165,18 @@ def run_job(job: Job, placement: Placement, tell: Callable[[Progress], None]) ->
     ------
     ConflictError
         The output holds another configuration, or the input changes while the job runs.
+    JobStoppedError
+        It was cancelled, or too many rows hold errors.
     StoreUnavailableError, ModelUnavailableError
         The job could not go on; what was published stays, and running again goes on from there.
     """
     store = open_store(job.config.out)
     results = open_results(store, job.settings)
+    forget(store)
     tasks = job.task_ids()
     outcomes = results.done().among(tasks)
+    if job.config.retry_errors and not results.settled:
+        outcomes = outcomes.taken(np.flatnonzero(~outcomes.failed))
     reporter = Reporter(
         store,
         total=len(tasks),
@@ -176,18 +189,46 @@ def run_job(job: Job, placement: Placement, tell: Callable[[Progress], None]) ->
     del outcomes
     try:
         if read_manifest(store) is None:
-            with team_for(placement, lambda threads: job.order(results, threads)) as team:
-                if len(done) < len(tasks):
-                    team.explain(cutter_for(job, done, team.workers), reporter)
-                reporter.enter("merging")
-                results.finish(tasks, team.merge)
+            _run(job, results, placement, (tasks, done), reporter)
         else:
             results.finish(tasks)
     except BaseException as error:
         with suppress(XaiServeError):  # the first error says why; a lost store refuses this, too
-            reporter.enter("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
+            reporter.enter(_ended_as(error), str(error))
         raise
     return reporter.enter("done")
+
+
+def _run(
+    job: Job,
+    results: ResultSet,
+    placement: Placement,
+    sets: tuple[IdSet, IdSet],
+    reporter: Reporter,
+) -> None:
+    """Explain and merge; ``sets`` are all tasks and those that are done."""
+    tasks, done = sets
+    lookout = Lookout(open_store(job.config.out))
+
+    def watch() -> None:
+        lookout.check()
+        reporter.beat()
+
+    def count(report: PartReport) -> None:
+        reporter.add(done=report.done, failed=report.failed, model_inputs=report.model_inputs)
+        reporter.check_errors(job.config.max_error_share, MIN_ROWS)
+
+    with team_for(placement, lambda threads: job.order(results, threads), watch) as team:
+        if len(done) < len(tasks):
+            team.explain(cutter_for(job, done, team.workers), count)
+        reporter.enter("merging")
+        results.finish(tasks, team.merge)
+
+
+def _ended_as(error: BaseException) -> State:
+    if isinstance(error, JobStoppedError):
+        return "cancelled" if error.cancelled else "stopped"
+    return "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
 
 
 def cutter_for(job: Job, done: IdSet, workers: int) -> Cutter:

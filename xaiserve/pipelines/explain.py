@@ -10,7 +10,7 @@ from xaiserve.explainers.base import Explainer, Explanation
 from xaiserve.perturb.case import Case
 from xaiserve.pipelines.cluster import Placement
 from xaiserve.pipelines.config import JobConfig
-from xaiserve.pipelines.dataset import plan_job, run_job
+from xaiserve.pipelines.dataset import Job, plan_job, run_job
 from xaiserve.pipelines.progress import Progress
 from xaiserve.pipelines.tasks import Task
 from xaiserve.pipelines.totals import Totals, read_totals
@@ -38,6 +38,11 @@ class AsItIs(Finisher):
         return explanation
 
 
+def plan(config: Config) -> Job:
+    """Plan the job; see `plan_job`."""
+    return plan_job(config, AsItIs())
+
+
 def run(
     config: Config, placement: Placement, tell: Callable[[Progress], None] = lambda _: None
 ) -> Totals:
@@ -46,7 +51,7 @@ def run(
     Raises
     ------
     XaiServeError
-        See `plan_job` and `run_job`.
+        See `plan` and `run_job`.
     """
-    run_job(plan_job(config, AsItIs()), placement, tell)
+    run_job(plan(config), placement, tell)
     return read_totals(open_store(config.out))

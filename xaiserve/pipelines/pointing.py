@@ -18,6 +18,7 @@ from xaiserve.perturb.case import Case
 from xaiserve.pipelines.tasks import Task
 from xaiserve.pipelines.work import Finisher, read_image, result_type
 from xaiserve.storage.manifest import ImageRow
+from xaiserve.storage.outlines import boxes_to_mask, outlines_to_mask
 from xaiserve.storage.pictures import decode
 from xaiserve.types import Region
 
@@ -73,7 +74,7 @@ class PointingFinisher(Finisher):
 
     @override
     def finish(self, task: Task, case: Case, explanation: Explanation) -> Explanation:
-        region = read_region(task.row.mask, case)
+        region = read_truth(task.row, case)
         features = read_features(task.row, case, region)
         scores = self.score(task.row.mask or "", region, features, explanation)
         found: Explanation = pointed(type(explanation))(**_values(explanation), **_values(scores))
@@ -128,6 +129,28 @@ def _pointed(owner: Any) -> Any:
         eq=False,
         kw_only=True,
     )
+
+
+def read_truth(row: ImageRow, case: Case) -> Region:
+    """Find the ground truth of a row, in the model's input: its mask, outlines or boxes.
+
+    Raises
+    ------
+    InvalidInputError
+        It has none, or what it has does not fit the image.
+    NotFoundError
+        There is no such file.
+    """
+    if row.mask is not None:
+        return read_region(row.mask, case)
+    if case.frame is None or not row.has_truth:
+        raise InvalidInputError("ground truth must be a mask, outlines or boxes, got none")
+    height, width = case.frame.original_height, case.frame.original_width
+    if row.outlines is not None:
+        drawn = outlines_to_mask(row.outlines, height, width)
+    else:
+        drawn = boxes_to_mask(row.boxes, height, width)
+    return case.frame.region(torch.from_numpy(drawn))
 
 
 def read_region(uri: str | None, case: Case) -> Region:

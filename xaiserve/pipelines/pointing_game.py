@@ -17,7 +17,7 @@ from xaiserve.metrics.summary import ScoreRow
 from xaiserve.perturb.rng import Keys
 from xaiserve.pipelines.cluster import Placement
 from xaiserve.pipelines.config import JobConfig
-from xaiserve.pipelines.dataset import plan_job, run_job
+from xaiserve.pipelines.dataset import Job, plan_job, run_job
 from xaiserve.pipelines.pointing import PointingFinisher
 from xaiserve.pipelines.progress import Progress
 from xaiserve.pipelines.totals import Totals, read_totals
@@ -45,7 +45,7 @@ _METRICS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config(JobConfig):
-    """See `JobConfig`; every row of the input names a ``mask``.
+    """See `JobConfig`; every row of the input has ground truth: a mask, boxes or outlines.
 
     Parameters
     ----------
@@ -105,6 +105,25 @@ class Summary:
         return "\n\n".join(lines)
 
 
+def plan(config: Config) -> Job:
+    """Plan the job.
+
+    Raises
+    ------
+    InvalidInputError
+        An image has no ground truth.
+    XaiServeError
+        See `plan_job`.
+    """
+    job = plan_job(config, PointingFinisher(config.tolerance_px))
+    if job.known.without_truth is not None:
+        raise InvalidInputError(
+            "images must be COCO annotations, or a manifest with boxes or a mask for every row, "
+            f"{job.known.without_truth!r} has none"
+        )
+    return job
+
+
 def run(
     config: Config, placement: Placement, tell: Callable[[Progress], None] = lambda _: None
 ) -> Summary:
@@ -112,18 +131,10 @@ def run(
 
     Raises
     ------
-    InvalidInputError
-        An image has no ground truth.
     XaiServeError
-        See `plan_job` and `run_job`.
+        See `plan` and `run_job`.
     """
-    job = plan_job(config, PointingFinisher(config.tolerance_px))
-    if job.known.without_truth is not None:
-        raise InvalidInputError(
-            f"images must be a manifest with a mask for every row, {job.known.without_truth!r} has "
-            "none"
-        )
-    run_job(job, placement, tell)
+    run_job(plan(config), placement, tell)
     store = open_store(config.out)
     found = summarise(store, config)
     store.write(SUMMARY, json.dumps(found.to_json(), indent=1).encode())

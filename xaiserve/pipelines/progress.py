@@ -9,12 +9,19 @@ from typing import Final, Literal
 
 from typing_extensions import override
 
+from xaiserve.errors import JobStoppedError
 from xaiserve.storage.objects import ObjectStore
 
 PROGRESS: Final = "progress.json"
 EVERY_S: Final = 2.0
 
-State = Literal["running", "merging", "done", "failed", "stopped"]
+BEAT_S: Final = 10.0
+"""A job says that it lives at least as often, as long as it has a driver."""
+
+SILENT_S: Final = 120.0
+"""Without a word for so long, its driver is taken to be dead."""
+
+State = Literal["running", "merging", "done", "failed", "stopped", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +31,11 @@ class Progress:
     Parameters
     ----------
     state
-        ``merging`` has all rows and puts them into few files. ``stopped`` was interrupted,
-        ``failed`` could not go on; both go on when run again.
+        ``merging`` has all rows and puts them into few files. ``stopped`` was interrupted
+        or had too many errors, ``cancelled`` was asked to end, ``failed`` could not go on; all go
+        on when run again.
+    reason
+        Why it stopped or failed, in a sentence.
     done, total
         Explanations published, of so many.
     resumed
@@ -43,6 +53,8 @@ class Progress:
         None until the second is.
     unit
         What ``done`` and ``total`` count.
+    updated
+        When this was said, in seconds since 1970.
     """
 
     state: State
@@ -56,6 +68,19 @@ class Progress:
     per_second: float | None = None
     model_inputs_per_second: float | None = None
     unit: str = "explanations"
+    reason: str = ""
+    updated: float = 0.0
+
+    @property
+    def silent(self) -> bool:
+        """Say whether it should go on and has not been heard of for long."""
+        going = self.state in {"running", "merging"} and self.updated > 0
+        return going and time.time() - self.updated > SILENT_S
+
+    @property
+    def runs(self) -> bool:
+        """Say whether it goes on."""
+        return self.state in {"running", "merging"} and not self.silent
 
     @property
     def seconds_left(self) -> float | None:
@@ -74,7 +99,8 @@ class Progress:
 
     @override
     def __str__(self) -> str:
-        told = [f"{self.state}: {self.done}/{self.total} {self.unit}"]
+        state = "dead (run it again to go on)" if self.silent else self.state
+        told = [f"{state}: {self.done}/{self.total} {self.unit}"]
         if self.failed:
             told.append(f"{self.failed} failed")
         if self.per_second is not None:
@@ -82,11 +108,14 @@ class Progress:
         if self.model_inputs_per_second:
             told.append(f"{self.model_inputs_per_second:.0f} model inputs/s")
         if self.state == "running" and self.seconds_left is not None:
-            told.append(f"{_duration(self.seconds_left)} left")
+            told.append(f"{duration(self.seconds_left)} left")
+        if self.reason:
+            told.append(self.reason)
         return ", ".join(told)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Write seconds as people say them."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -130,6 +159,7 @@ class Reporter:
         self._started = clock()
         self._told = self._started - EVERY_S
         self._first: Progress | None = None
+        self._failed_before = failed
         self._now = Progress(
             state="running", total=total, done=resumed, resumed=resumed, failed=failed, unit=unit
         )
@@ -152,9 +182,30 @@ class Reporter:
         if self._clock() - self._told >= EVERY_S:
             self._write()
 
-    def enter(self, state: State) -> Progress:
+    def beat(self) -> None:
+        """Say that the job lives, if nothing has been said for a while."""
+        if self._clock() - self._told >= BEAT_S:
+            self._write()
+
+    def check_errors(self, most: float | None, after: int) -> None:
+        """Stop a job of which more than ``most`` of this run's rows hold an error.
+
+        Raises
+        ------
+        JobStoppedError
+            That is so, after at least so many rows.
+        """
+        rows = self._now.done - self._now.resumed
+        failed = self._now.failed - self._failed_before
+        if most is not None and rows >= after and failed > most * rows:
+            raise JobStoppedError(
+                f"{failed} of {rows} rows hold an error, more than max_error_share {most:g} "
+                "allows; column error_text says why, and --retry-errors does them again"
+            )
+
+    def enter(self, state: State, reason: str = "") -> Progress:
         """Tell another state, and return it."""
-        self._now = dataclasses.replace(self._now, state=state)
+        self._now = dataclasses.replace(self._now, state=state, reason=reason)
         self._write()
         return self._now
 
@@ -173,6 +224,8 @@ class Reporter:
 
     def _write(self) -> None:
         self._told = self._clock()
-        self._now = dataclasses.replace(self._now, seconds=self._told - self._started)
+        self._now = dataclasses.replace(
+            self._now, seconds=self._told - self._started, updated=time.time()
+        )
         self._store.write(PROGRESS, self._now.to_json())
         self._tell(self._now)

@@ -13,10 +13,10 @@ from xaiserve.explainers.registry import make_explainer
 from xaiserve.metrics import summary as scores
 from xaiserve.models.frame import Frame
 from xaiserve.perturb.rng import Keys
-from xaiserve.pipelines.pointing import pointed
 from xaiserve.pipelines.pointing_game import SCORED, explanation_counts, score_rows
+from xaiserve.pipelines.reading import stored_results
 from xaiserve.pipelines.totals import Totals, read_totals
-from xaiserve.pipelines.work import finds_sets, read_image, result_type
+from xaiserve.pipelines.work import finds_sets, read_image
 from xaiserve.report.job import Distribution, Example, FailedRow, JobReport, job_page
 from xaiserve.report.overlays import over_original
 from xaiserve.report.page import embeddable, number
@@ -26,7 +26,7 @@ from xaiserve.storage.dataset import read_manifest, read_rows
 from xaiserve.storage.objects import ObjectStore
 from xaiserve.storage.outcomes import FAILURES
 from xaiserve.storage.pictures import decode
-from xaiserve.storage.records import RowFormat, TaskRow
+from xaiserve.storage.records import TaskRow
 
 REPORT: Final = "report.html"
 PER_METHOD: Final = 3
@@ -148,24 +148,8 @@ def _examples(store: ObjectStore, chosen: _Chosen) -> tuple[Example, ...]:
     return tuple(
         _example(task, result, scored)
         for method, row_ids in chosen.items()
-        for task, result, scored in _results(store, method, row_ids)
+        for task, result, scored in stored_results(store, method, row_ids)
     )
-
-
-def _results(
-    store: ObjectStore, method: str, row_ids: Sequence[str]
-) -> list[tuple[TaskRow, Explanation, _Row]]:
-    """Read whole rows of a few images, in the order asked for."""
-    table = read_rows(store, methods=[method])
-    ids = table.column("row_id").to_pylist()
-    few = table.take([ids.index(row_id) for row_id in row_ids])
-    kind = result_type(make_explainer(method))
-    row_format = RowFormat(pointed(kind) if "mask_uri" in table.column_names else kind, Frame)
-    return [
-        (task, result, scored)
-        for (task, result), scored in zip(row_format.from_table(few), few.to_pylist(), strict=True)
-        if result is not None
-    ]
 
 
 def _example(task: TaskRow, result: Explanation, scored: _Row) -> Example:

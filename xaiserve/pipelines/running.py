@@ -8,8 +8,6 @@ from xaiserve.errors import ModelUnavailableError, StoreUnavailableError, Worker
 from xaiserve.pipelines.cluster import Placement, free_crew, ray_for
 from xaiserve.pipelines.cutting import Cutter
 from xaiserve.pipelines.pool import Pool
-from xaiserve.pipelines.progress import Reporter
-from xaiserve.pipelines.tasks import Chunk
 from xaiserve.pipelines.worker import PartReport, Worker, WorkOrder
 from xaiserve.storage.dataset import Part
 from xaiserve.storage.merging import Merge
@@ -17,13 +15,14 @@ from xaiserve.storage.merging import Merge
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Team:
-    """A pool of so many workers."""
+    """A pool of so many workers; ``watch`` is called now and then, and may end the job."""
 
     pool: Pool[Worker]
     workers: int
+    watch: Callable[[], None]
 
-    def explain(self, cutter: Cutter, reporter: Reporter) -> None:
-        """Explain all chunks, and tell of each when it is published.
+    def explain(self, cutter: Cutter, count: Callable[[PartReport], None]) -> None:
+        """Explain all chunks, and ``count`` each when it is published.
 
         A chunk whose worker dies again and again is divided until the image is found whose fault
         that is; it gets a row that says so.
@@ -33,11 +32,13 @@ class Team:
         StoreUnavailableError, ModelUnavailableError
             A worker cannot go on, and neither could another.
         """
-        for chunk, answer in self.pool.map("publish", cutter):
+        for chunk, answer in self.pool.map("publish", cutter, poll=self.watch):
             if isinstance(answer, WorkerLostError):
                 cutter.take_back(chunk, str(answer))
-            else:
-                _count(chunk, answer, cutter, reporter)
+                continue
+            _check(answer)
+            cutter.learn(chunk.method, answer.done, answer.seconds)
+            count(answer)
 
     def merge(self, merges: Sequence[Merge]) -> list[Part]:
         """Write all files of merged rows.
@@ -48,23 +49,23 @@ class Team:
             Workers die over one of them.
         """
         parts: list[Part] = []
-        for _, answer in self.pool.map("merge", iter(merges)):
+        for _, answer in self.pool.map("merge", merges, poll=self.watch):
             if isinstance(answer, WorkerLostError):
                 raise answer
             parts.append(answer)
         return parts
 
 
-def _count(chunk: Chunk, report: PartReport, cutter: Cutter, reporter: Reporter) -> None:
+def _check(report: PartReport) -> None:
     if report.fault:
         kind = StoreUnavailableError if report.of_store else ModelUnavailableError
         raise kind(report.fault)
-    cutter.learn(chunk.method, report.done, report.seconds)
-    reporter.add(done=report.done, failed=report.failed, model_inputs=report.model_inputs)
 
 
 @contextmanager
-def team_for(placement: Placement, order: Callable[[int], WorkOrder]) -> Iterator[Team]:
+def team_for(
+    placement: Placement, order: Callable[[int], WorkOrder], watch: Callable[[], None]
+) -> Iterator[Team]:
     """Join or start Ray, and hire as many workers as fit; ``order`` takes a worker's threads.
 
     Raises
@@ -78,6 +79,6 @@ def team_for(placement: Placement, order: Callable[[int], WorkOrder]) -> Iterato
             Worker, order(crew.threads), size=crew.workers, cpus=crew.threads, gpus=crew.gpus
         )
         try:
-            yield Team(pool, crew.workers)
+            yield Team(pool, crew.workers, watch)
         finally:
             pool.close()

@@ -122,6 +122,11 @@ class JobServer:
         with self._explained(job_id):
             return _described(self._client.get_job_info(job_id))
 
+    def stop(self, job_id: str) -> None:
+        """End a job's driver without asking it."""
+        with self._explained(job_id):
+            self._client.stop_job(job_id)
+
     def logs(self, job_id: str) -> str:
         """Return what the job has written so far."""
         with self._explained(job_id):

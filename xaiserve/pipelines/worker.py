@@ -1,6 +1,6 @@
 """`Worker`: what one process of a job does; Ray starts it as an actor."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
@@ -97,29 +97,36 @@ class Worker:
 
     def publish(self, chunk: Chunk) -> PartReport:
         """Explain one chunk and publish its rows, all of them or none."""
-        started = monotonic()
-        try:
-            bench = self._bench(chunk.method)
-            rows = bench.lost(chunk.tasks, chunk.lost) if chunk.lost else bench.explain(chunk.tasks)
-            return self._publish(chunk.method, rows, started)
-        except XaiServeError as error:
-            return PartReport(fault=str(error), of_store=isinstance(error, StoreUnavailableError))
+        return self._done(chunk, self._write)
+
+    def probe(self, chunk: Chunk) -> PartReport:
+        """Explain one chunk and publish nothing, to see what it costs."""
+        return self._done(chunk, lambda _method, _rows: None)
 
     def merge(self, wanted: Merge) -> Part:
         """Write one file of merged rows."""
         return merge(self._store, wanted)
 
-    def _publish(self, method: str, finished: Sequence[Finished], started: float) -> PartReport:
+    def _done(self, chunk: Chunk, use: Callable[[str, Sequence[Finished]], None]) -> PartReport:
+        started = monotonic()
+        try:
+            bench = self._bench(chunk.method)
+            rows = bench.lost(chunk.tasks, chunk.lost) if chunk.lost else bench.explain(chunk.tasks)
+            use(chunk.method, rows)
+        except XaiServeError as error:
+            return PartReport(fault=str(error), of_store=isinstance(error, StoreUnavailableError))
+        return PartReport(
+            done=len(rows),
+            failed=sum(each.row.status in FAILURES for each in rows),
+            model_inputs=sum(each.row.model_inputs for each in rows),
+            seconds=monotonic() - started,
+        )
+
+    def _write(self, method: str, rows: Sequence[Finished]) -> None:
         finisher = self._order.finisher
         row_format = RowFormat(finisher.result_type(self._explainer(method)), Frame)
         results = ResultSet(self._store, self._order.config_digest)
-        results.write_part([(each.row, each.result) for each in finished], row_format)
-        return PartReport(
-            done=len(finished),
-            failed=sum(each.row.status in FAILURES for each in finished),
-            model_inputs=sum(each.row.model_inputs for each in finished),
-            seconds=monotonic() - started,
-        )
+        results.write_part([(each.row, each.result) for each in rows], row_format)
 
     def _bench(self, method: str) -> Bench:
         desk, config = self._desk(), self._order.config

@@ -1,15 +1,16 @@
-"""From ``--images`` to one row per image: a picture, a folder, a prefix or a manifest."""
+"""`ImageRow`: one image of a job's input; and the rows of a manifest, one after the other."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from xaiserve.errors import InvalidInputError
-from xaiserve.storage.manifest_formats import Record, is_manifest, records_in
-from xaiserve.storage.opening import list_pictures, open_file, open_store
+from xaiserve.storage.manifest_formats import Record, records_in
+from xaiserve.storage.opening import open_file
 
 SQUARES: Final = 49
 """Of the 7 x 7 grid on which features are found (`metrics.grid_pointing`)."""
@@ -18,10 +19,18 @@ _URI: Final = ("uri", "image", "path")
 _ID: Final = ("id", "row_id")
 _TARGET: Final = ("target", "label")
 _MASK: Final = ("mask", "mask_uri")
+_BOXES: Final = ("boxes", "bboxes", "bbox")
+_OUTLINES: Final = ("outlines", "segmentations")
 _FEATURE_MASKS: Final = ("feature_masks", "feature_mask_uris")
 _FEATURE_SQUARES: Final = ("feature_squares",)
 _CONTRAST: Final = ("contrast", "contrast_uri")
 """Names of a manifest's columns, the first that is there counts."""
+
+
+Box = tuple[float, float, float, float]
+"""x, y, width, height in pixels of the picture."""
+
+_SIDES: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +47,10 @@ class ImageRow:
         Class index or label to explain; the top class when none.
     mask
         Where the ground truth is: a picture of the image's size, not 0 in the region.
+    boxes
+        The ground truth as boxes in pixels of the picture, [x, y, width, height] each.
+    outlines
+        The ground truth as a JSON list of COCO segmentations: polygons or run lengths.
     contrast
         Where the same image is as it would look in another class.
     feature_masks
@@ -51,6 +64,8 @@ class ImageRow:
     uri: str
     target: str | None = None
     mask: str | None = None
+    boxes: tuple[Box, ...] = ()
+    outlines: str | None = None
     contrast: str | None = None
     feature_masks: tuple[str, ...] = ()
     feature_squares: tuple[tuple[int, ...], ...] = ()
@@ -58,95 +73,17 @@ class ImageRow:
     @property
     def has_truth(self) -> bool:
         """Say whether there is something to compare an explanation with."""
-        return self.mask is not None
+        return bool(self.mask or self.outlines or self.boxes)
 
 
-@dataclass(frozen=True, slots=True)
-class ImageList:
-    """The images of an input, gone through as often as one likes and held nowhere.
-
-    Parameters
-    ----------
-    images
-        What it was opened from.
-    walk
-        Starts at the first row again, each time.
-    """
-
-    images: str
-    walk: Callable[[], Iterator[ImageRow]]
-
-    def rows(self) -> Iterator[ImageRow]:
-        """Yield the rows in order.
-
-        Raises
-        ------
-        InvalidInputError
-            A manifest cannot be read or lacks a column.
-        """
-        return self.walk()
-
-
-def open_images(images: str, limit: int | None = None) -> ImageList:
-    """Open what ``images`` names; at most the first ``limit`` of its rows.
-
-    A folder's names are listed once, here; a manifest is read on each walk.
+def manifest_rows(uri: str, root: str | None = None) -> Iterator[ImageRow]:
+    """Yield the rows of a manifest; relative paths start at ``root``, or else at its folder.
 
     Raises
     ------
     InvalidInputError
-        There is no picture.
-    ArtifactNotFoundError
-        There is nothing of that name.
+        It cannot be read, or a row lacks a column or holds nonsense.
     """
-    if is_manifest(images):
-        open_file(images).close()
-        return ImageList(images, lambda: islice(_from_manifest(images), limit))
-    uris, root = list_pictures(images)[:limit], open_store(images).uri
-    return ImageList(images, lambda: (_of_picture(uri, root) for uri in uris))
-
-
-def expand(images: str, limit: int | None = None) -> tuple[ImageRow, ...]:
-    """List the images that ``images`` names, in order, at most ``limit``.
-
-    For inputs that fit into memory; see `open_images` for others.
-
-    Raises
-    ------
-    InvalidInputError
-        There is no picture, or a manifest cannot be read, lacks a column or repeats an id.
-    ArtifactNotFoundError
-        There is nothing of that name.
-    """
-    rows = tuple(open_images(images, limit).rows())
-    if not rows:
-        raise no_image(images)
-    seen: dict[str, int] = {}
-    for number, row in enumerate(rows):
-        first = seen.setdefault(row.row_id, number)
-        if first != number:
-            raise repeated_id(images, row.row_id, first, number)
-    return rows
-
-
-def no_image(images: str) -> InvalidInputError:
-    """Say that an input has no row."""
-    return InvalidInputError(f"manifest {images} lists no image")
-
-
-def repeated_id(images: str, row_id: str, first: int, second: int) -> InvalidInputError:
-    """Say that two rows have one id."""
-    return InvalidInputError(
-        f"manifest {images}: id {row_id!r} names rows {first} and {second}; ids must be unique"
-    )
-
-
-def _of_picture(uri: str, root: str) -> ImageRow:
-    name = uri.removeprefix(root).lstrip("/") or PurePosixPath(uri).name
-    return ImageRow(row_id=name, uri=uri)
-
-
-def _from_manifest(uri: str) -> Iterator[ImageRow]:
     with open_file(uri) as file:
         records = records_in(uri, file)
         number = 0
@@ -157,35 +94,74 @@ def _from_manifest(uri: str) -> Iterator[ImageRow]:
                 raise InvalidInputError(f"manifest {uri} cannot be read: {error}") from error
             if record is None:
                 return
-            yield _row(uri, number, record)
+            yield _row(uri, root, number, record)
             number += 1
 
 
-def _row(manifest: str, number: int, record: Record) -> ImageRow:
+def _row(manifest: str, root: str | None, number: int, record: Record) -> ImageRow:
     image = _first(record, _URI)
     if image is None:
         raise InvalidInputError(
             f"manifest {manifest}: row {number} has no column {' or '.join(map(repr, _URI))}"
         )
+    where = f"manifest {manifest}: row {number}"
     mask, contrast = _first(record, _MASK), _first(record, _CONTRAST)
+
+    place = partial(beside, manifest, root=root)
     return ImageRow(
         row_id=_first(record, _ID) or f"{number:06d}",
-        uri=_beside(manifest, image),
+        uri=place(image),
         target=_first(record, _TARGET),
-        mask=None if mask is None else _beside(manifest, mask),
-        feature_masks=tuple(_beside(manifest, each) for each in _feature_masks(record)),
-        feature_squares=_feature_squares(record, f"manifest {manifest}: row {number}"),
-        contrast=None if contrast is None else _beside(manifest, contrast),
+        mask=None if mask is None else place(mask),
+        boxes=_boxes(record, where),
+        outlines=_first(record, _OUTLINES),
+        feature_masks=tuple(map(place, _feature_masks(record))),
+        feature_squares=_feature_squares(record, where),
+        contrast=None if contrast is None else place(contrast),
     )
 
 
-def _feature_masks(record: Mapping[str, Any]) -> Sequence[str]:
+def _boxes(record: Record, where: str) -> tuple[Box, ...]:
+    """Read a list of boxes, or its JSON text.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none, or a box has no area.
+    """
+    found = next((record[name] for name in _BOXES if _holds(record.get(name))), ())
+    try:
+        listed = json.loads(found) if isinstance(found, str) else found
+        boxes = tuple(tuple(float(number) for number in box) for box in listed)
+    except (TypeError, ValueError):
+        boxes = ((),)
+    return tuple(checked_box(box, where) for box in boxes)
+
+
+def checked_box(box: Sequence[float], where: str) -> Box:
+    """Return a box as it is stored.
+
+    Raises
+    ------
+    InvalidInputError
+        It has not four numbers, or no area.
+    """
+    if len(box) != _SIDES or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
+        raise InvalidInputError(
+            f"{where}: boxes must list [x, y, width, height] in pixels of the picture, such as "
+            f"[[10, 20, 30, 40]], got {list(box)}"
+        )
+    x, y, width, height = box
+    return (x, y, width, height)
+
+
+def _feature_masks(record: Record) -> Sequence[str]:
     """Read masks joined by semicolons, as generated data sets have them, or in a list."""
     found = next((record[name] for name in _FEATURE_MASKS if _holds(record.get(name))), "")
     return [each for each in (found.split(";") if isinstance(found, str) else found) if each]
 
 
-def _feature_squares(record: Mapping[str, Any], where: str) -> tuple[tuple[int, ...], ...]:
+def _feature_squares(record: Record, where: str) -> tuple[tuple[int, ...], ...]:
     """Read a list of lists of squares, or its JSON text.
 
     Raises
@@ -212,7 +188,7 @@ def _holds(value: Any) -> bool:
     return not (value is None or isinstance(value, float) or len(value) == 0)
 
 
-def _first(record: Mapping[str, Any], names: Sequence[str]) -> str | None:
+def _first(record: Record, names: Sequence[str]) -> str | None:
     """Return the first of the columns that holds something, as text."""
     for name in names:
         value = record.get(name)
@@ -223,10 +199,12 @@ def _first(record: Mapping[str, Any], names: Sequence[str]) -> str | None:
     return None
 
 
-def _beside(manifest: str, uri: str) -> str:
-    """Resolve ``uri`` against the folder of ``manifest``; absolute ones stay as they are."""
+def beside(manifest: str, uri: str, root: str | None = None) -> str:
+    """Resolve ``uri`` against ``root``, or the folder of ``manifest``; absolute ones stay."""
     if "://" in uri or uri.startswith("/"):
         return uri
+    if root is not None:
+        return f"{root.rstrip('/')}/{uri}"
     # Workers have other working folders than the driver.
     home = manifest if "://" in manifest else str(Path(manifest).absolute())
     return f"{home.rpartition('/')[0]}/{uri}"

@@ -36,6 +36,11 @@ def records_in(address: str, file: io.BufferedReader) -> Iterator[Record]:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
+def first_byte(file: io.BufferedReader) -> bytes:
+    """Look at the first byte that is no white space."""
+    return file.peek(1 << 16).lstrip()[:1]
+
+
 def _ending(address: str) -> str:
     return PurePosixPath(address).suffix.lower()
 
@@ -45,14 +50,9 @@ def _read_csv(file: io.BufferedReader) -> Iterator[Record]:
 
 
 def _read_json(file: io.BufferedReader) -> Iterator[Record]:
-    if _first_byte(file) != b"[":
+    if first_byte(file) != b"[":
         raise ValueError("it must be a list of objects, one per image")
     yield from map(_object, ijson.items(file, "item", use_float=True))
-
-
-def _first_byte(file: io.BufferedReader) -> bytes:
-    """Look at the first byte that is no white space."""
-    return file.peek(1 << 16).lstrip()[:1]
 
 
 def _read_jsonl(file: io.BufferedReader) -> Iterator[Record]:

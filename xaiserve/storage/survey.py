@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from xaiserve.errors import ConflictError, InvalidInputError
 from xaiserve.storage.ids import BYTES, as_keys, key_of
-from xaiserve.storage.manifest import ImageList, ImageRow, no_image, repeated_id
+from xaiserve.storage.images import ImageList, no_image, repeated_id
+from xaiserve.storage.manifest import ImageRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,125 @@
+"""COCO annotations, folders of classes and boxes become rows."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xaiserve.errors import InvalidInputError
+from xaiserve.storage.images import expand, open_images
+from xaiserve.storage.outlines import boxes_to_mask, outlines_to_mask
+
+SQUARE = [[2, 1, 5, 1, 5, 4, 2, 4]]
+COCO = {
+    "annotations": [
+        {"image_id": 7, "category_id": 2, "bbox": [2, 1, 3, 3], "segmentation": SQUARE},
+        {"image_id": 3, "category_id": 1, "bbox": [0, 0, 2, 2], "segmentation": SQUARE},
+        {"image_id": 7, "category_id": 2, "bbox": [6, 6, 1, 1], "segmentation": SQUARE},
+        {"image_id": 7, "category_id": 1, "bbox": [0.5, 0, 1, 1]},
+    ],
+    "images": [
+        {"id": 3, "file_name": "c.jpg"},
+        {"id": 7, "file_name": "g.jpg"},
+        {"id": 9, "file_name": "empty.jpg"},
+    ],
+    "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+}
+
+
+def written(folder, document, name="instances.json"):
+    path = folder / name
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+def test_coco_annotations_are_a_row_per_image_and_category(tmp_path):
+    rows = expand(written(tmp_path, COCO), root="/pictures")
+    assert [(row.row_id, row.uri, row.target) for row in rows] == [
+        ("3/cat", "/pictures/c.jpg", "cat"),
+        ("7/cat", "/pictures/g.jpg", "cat"),
+        ("7/dog", "/pictures/g.jpg", "dog"),
+    ]
+    assert rows[2].boxes == ((2, 1, 3, 3), (6, 6, 1, 1))
+    assert json.loads(rows[2].outlines) == [SQUARE, SQUARE]
+    assert rows[1].outlines is None  # one of its instances has none, so that its box is the truth
+    assert all(row.has_truth for row in rows)
+    assert expand(written(tmp_path, COCO))[0].uri == f"{tmp_path}/c.jpg"
+
+
+def test_coco_annotations_are_walked_through_again_and_limited(tmp_path):
+    images = open_images(written(tmp_path, COCO), limit=2)
+    assert [row.row_id for row in images.rows()] == [row.row_id for row in images.rows()]
+    assert sum(1 for _ in images.rows()) == 2
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"uri": "x.png"},
+        {**COCO, "annotations": []},
+        {**COCO, "annotations": [{"image_id": 7}]},
+    ],
+)
+def test_an_object_that_is_no_coco_is_told_in_a_sentence(tmp_path, document):
+    with pytest.raises(InvalidInputError, match="or COCO annotations with images, annotations and"):
+        expand(written(tmp_path, document))
+
+
+def test_the_name_of_a_folder_is_the_label_of_its_pictures(tmp_path):
+    for name in ("cat/1.png", "dog/deep/2.png", "dog/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4)).save(tmp_path / name)
+    rows = expand(str(tmp_path), folder_labels=True)
+    assert [(row.row_id, row.target) for row in rows] == [
+        ("cat/1.png", "cat"),
+        ("dog/3.png", "dog"),
+        ("dog/deep/2.png", "deep"),
+    ]
+    assert {row.target for row in expand(str(tmp_path))} == {None}
+    Image.new("L", (4, 4)).save(tmp_path / "4.png")
+    with pytest.raises(InvalidInputError, match=r"4\.png lies in none; move it into a folder"):
+        expand(str(tmp_path), folder_labels=True)
+
+
+def test_options_that_do_not_go_with_the_input_are_refused(tmp_path):
+    with pytest.raises(InvalidInputError, match="folder_labels goes with a folder"):
+        expand(written(tmp_path, COCO), folder_labels=True)
+    Image.new("L", (4, 4)).save(tmp_path / "x.png")
+    with pytest.raises(InvalidInputError, match="images_root goes with a manifest"):
+        expand(str(tmp_path / "x.png"), root="/elsewhere")
+
+
+def test_a_manifest_names_boxes_and_a_root(tmp_path):
+    (tmp_path / "m.csv").write_text('uri,boxes\nx.png,"[[1, 2, 3, 4.5]]"\ny.png,\n')
+    rows = expand(str(tmp_path / "m.csv"), root="s3://bucket/pictures/")
+    assert [row.uri for row in rows] == ["s3://bucket/pictures/x.png", "s3://bucket/pictures/y.png"]
+    assert [row.boxes for row in rows] == [((1, 2, 3, 4.5),), ()]
+    assert [row.has_truth for row in rows] == [True, False]
+
+
+@pytest.mark.parametrize("wrong", ["[[1, 2, 3]]", "[[1, 2, 0, 4]]", "[1, 2, 3, 4]", "box"])
+def test_boxes_without_an_area_are_refused(tmp_path, wrong):
+    written(tmp_path, [{"uri": "x.png", "boxes": wrong}], "m.json")
+    with pytest.raises(InvalidInputError, match=r"row 0: boxes must list \[x, y, width, height\]"):
+        expand(str(tmp_path / "m.json"))
+
+
+def test_boxes_fill_every_pixel_that_they_touch():
+    mask = boxes_to_mask([(1.5, 0, 1, 2), (3, 3, 9, 1)], 4, 5)
+    assert np.argwhere(mask).tolist() == [[0, 1], [0, 2], [1, 1], [1, 2], [3, 3], [3, 4]]
+
+
+def test_polygons_and_both_kinds_of_run_lengths_fill_the_same_pixels():
+    square = np.zeros((6, 8), np.bool_)
+    square[1:4, 2:5] = True
+    runs = {"size": [6, 8], "counts": [13, 3, 3, 3, 3, 3, 20]}  # down the columns, zeros first
+    for segmentation in (SQUARE, runs, {"size": [6, 8], "counts": "=33000a0"}):
+        found = outlines_to_mask(json.dumps([segmentation]), 6, 8)
+        assert np.array_equal(found, square), segmentation
+
+
+@pytest.mark.parametrize("wrong", ["nonsense", '[{"size": [9, 9], "counts": [81]}]', "[[]]", "[3]"])
+def test_outlines_of_another_size_or_kind_are_refused(wrong):
+    with pytest.raises(InvalidInputError, match="outlines must be a JSON list of COCO"):
+        outlines_to_mask(wrong, 6, 8)

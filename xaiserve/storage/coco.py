@@ -1,0 +1,108 @@
+"""COCO annotations as rows: one per image and category, whose instances are its ground truth.
+
+Annotations may stand in any order and there may be a million, so that they are sorted in a
+temporary database on disk.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+import ijson
+
+from xaiserve.errors import InvalidInputError
+from xaiserve.storage.manifest import ImageRow, beside, checked_box
+from xaiserve.storage.manifest_formats import first_byte
+from xaiserve.storage.opening import open_file
+
+_TABLES: Final = """
+create table images (id, file);
+create table categories (id, name);
+create table annotations (image, category, box, outline);
+"""
+_SORTED: Final = """
+select images.id, images.file, categories.name,
+       json_group_array(json(box)), json_group_array(json(outline))
+from annotations join images on images.id = image join categories on categories.id = category
+group by images.id, categories.id order by images.id, categories.id
+"""
+
+
+def is_coco(images: str) -> bool:
+    """Say whether a file is JSON that begins an object, where manifests have a list."""
+    with open_file(images) as file:
+        return PurePosixPath(images).suffix.lower() == ".json" and first_byte(file) == b"{"
+
+
+def coco_walk(annotations: str, root: str | None) -> Callable[[], Iterator[ImageRow]]:
+    """Read COCO annotations and return what walks through their rows.
+
+    Images without annotations have no row.
+
+    Parameters
+    ----------
+    annotations
+        Address of the JSON file.
+    root
+        Where the pictures are; beside it when none.
+
+    Raises
+    ------
+    InvalidInputError
+        The file is no such JSON, or holds no annotation.
+    """
+    # An empty name makes a database in a temporary file that goes away with the connection.
+    base = sqlite3.connect("", check_same_thread=False)
+    base.executescript(_TABLES)
+    try:
+        for kind, columns in _COLUMNS.items():
+            marks = ", ".join("?" * len(columns))
+            base.executemany(
+                f"insert into {kind} values ({marks})",  # noqa: S608 -- our own names
+                (_values(record, columns) for record in _records(annotations, kind)),
+            )
+    except (KeyError, TypeError, ijson.JSONError, UnicodeDecodeError) as error:
+        raise InvalidInputError(
+            f"images {annotations} must be a list of objects, one per image, or COCO annotations "
+            f"with images, annotations and categories: {error}"
+        ) from error
+    (found,) = base.execute("select count(*) from annotations").fetchone()
+    if not found:
+        raise InvalidInputError(
+            f"images {annotations} must be a list of objects, one per image, or COCO annotations "
+            "with images, annotations and categories: it holds no annotation"
+        )
+    return lambda: (_row(annotations, root, record) for record in base.execute(_SORTED))
+
+
+_COLUMNS: Final = {
+    "categories": ("id", "name"),
+    "images": ("id", "file_name"),
+    "annotations": ("image_id", "category_id", "bbox", "segmentation"),
+}
+_OPTIONAL: Final = frozenset({"segmentation"})
+
+
+def _records(annotations: str, kind: str) -> Iterator[dict[str, Any]]:  # Any: JSON
+    with open_file(annotations) as file:
+        yield from ijson.items(file, f"{kind}.item", use_float=True)
+
+
+def _values(record: dict[str, Any], columns: tuple[str, ...]) -> list[object]:
+    found = [record.get(name) if name in _OPTIONAL else record[name] for name in columns]
+    return [json.dumps(each) if isinstance(each, list | dict) else each for each in found]
+
+
+def _row(annotations: str, root: str | None, record: tuple[Any, ...]) -> ImageRow:
+    image, file, category, boxes, outlines = record
+    where = f"annotations {annotations}: image {image}"
+    drawn = json.loads(outlines)
+    return ImageRow(
+        row_id=f"{image}/{category}",
+        uri=beside(annotations, file, root),
+        target=category,
+        boxes=tuple(checked_box(box, where) for box in json.loads(boxes)),
+        outlines=outlines if all(drawn) else None,
+    )
