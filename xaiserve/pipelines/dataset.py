@@ -1,5 +1,6 @@
 """The road that all dataset jobs share: survey, skip what is published, explain, merge, publish."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from itertools import islice
 from typing import Any, Final
 
 import numpy as np
+import torch
 
 from xaiserve.api import check_contrast_use
 from xaiserve.errors import JobStoppedError, XaiServeError
@@ -114,7 +116,8 @@ def plan_job(config: JobConfig, finisher: Finisher) -> Job:
         Images, model, a method, an option, or what contrast pictures come from is wrong.
     """
     explainers = [make_explainer(name, config.options.get(name)) for name in config.methods]
-    model = load_model(config)
+    here = planned_here(config)
+    model = load_model(here)
     for explainer in explainers:
         if isinstance(explainer, GradientExplainer):
             model.gradients()  # raises now rather than in a thousand rows
@@ -126,7 +129,7 @@ def plan_job(config: JobConfig, finisher: Finisher) -> Job:
     )
     known = survey(images)
     deciding = config.deciding() | {"model": model.digest}
-    contrast = _contrast_digest(config, explainers, model, known)
+    contrast = _contrast_digest(here, explainers, model, known)
     return Job(
         config=config,
         finisher=finisher,
@@ -147,6 +150,13 @@ def plan_job(config: JobConfig, finisher: Finisher) -> Job:
         },
         pixels=model.spec.height * model.spec.width,
     )
+
+
+def planned_here(config: JobConfig) -> JobConfig:
+    """Let the CPU plan for a GPU that only workers have: a cluster's head is seldom given one."""
+    if not config.device.startswith("cuda") or torch.cuda.device_count():
+        return config
+    return dataclasses.replace(config, device="cpu", precision="fp32", translator_device=None)
 
 
 def _contrast_digest(
