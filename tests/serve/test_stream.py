@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import json
 from collections.abc import AsyncGenerator
 
@@ -9,6 +10,7 @@ from tests.serve.conftest import QUEUE, Toy
 from tests.serve.test_classifier_server import LONG, Gate, explain, serve, until_in_flight
 from tests.serve.test_explain import ASKED, ask
 from xaiserve.errors import ModelUnavailableError
+from xaiserve.perturb.case import Case
 from xaiserve.serve.classifier import ClassifierServer
 from xaiserve.serve.event_stream import event_stream
 from xaiserve.serve.telling import Telling, Told
@@ -185,3 +187,34 @@ async def test_progress_comes_again_while_nothing_is_found(toy: Toy, server: Cla
     inputs = [each.model_inputs for each in seen if isinstance(each, ProgressBody)]
     assert inputs == sorted(inputs)
     assert not any(isinstance(each, FoundBody) and each.explanation is None for each in seen)
+
+
+@pytest.mark.parametrize("ending", ["answered", "closed", "cancelled"])
+async def test_nothing_of_a_request_waits_for_the_collector_of_cycles(
+    toy: Toy, server: ClassifierServer, ending: str
+):
+    async def end() -> None:
+        if ending == "answered":
+            [_ async for _ in server.stream(explain(toy.png))]
+        elif ending == "closed":
+            told = server.stream(explain(toy.png, explainer=LONG))
+            await anext(told)
+            await told.aclose()
+        else:
+            task = asyncio.ensure_future(server.explain(explain(toy.png, explainer=LONG)))
+            await until_in_flight(server, 1)
+            task.cancel()
+            await asyncio.wait({task})
+        await until_in_flight(server, 0)
+
+    await end()
+    gc.collect()
+    gc.disable()
+    try:
+        await end()
+        async with asyncio.timeout(10):
+            # The engine's threads let go of it a moment after they have left it.
+            while any(type(each) is Case for each in gc.get_objects()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()

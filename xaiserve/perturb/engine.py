@@ -9,11 +9,13 @@ answered.
 """
 
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any
 
 import torch
 
+from xaiserve.errors import QueryBudgetError
 from xaiserve.models.classifier import Classifier
 from xaiserve.perturb._batching import Flight, Question
 from xaiserve.perturb._desk import Desk, OnBatch
@@ -171,6 +173,10 @@ class Engine:
             turn, stopped = self._turn(flight, scores)
         except BaseException as error:  # noqa: BLE001 -- whatever it was belongs to the caller
             error.add_note(f"{flight.ticket.about}, round {flight.rounds}")
+            if isinstance(error, CancelledError | QueryBudgetError):
+                # It says all there is to say, and its frames hold the plan with all its arrays: the
+                # ticket would keep them until the collector of cycles comes by.
+                error.__traceback__ = error.__context__ = None
             self._finish(flight, error=error)
             return
         if isinstance(turn, Done):

@@ -101,14 +101,19 @@ def stop(
 
 def stopping(plan: QueryPlan[T], kind: StopKind) -> Generator[Event, None, T]:
     """End ``plan`` early: yield what it still tells, return what it has; see `stop`."""
+    signal = Stop(kind)
     try:
-        turn = plan.throw(Stop(kind))
+        turn = plan.throw(signal)
         while isinstance(turn, Event):
             yield turn
             turn = next(plan)
     except StopIteration as end:
         value: T = end.value
         return value
+    finally:
+        # A plan that keeps the signal would keep its own frames by it, with all their arrays, until
+        # the collector of cycles comes by.
+        signal.__traceback__ = None
     plan.close()
     raise RuntimeError(f"a plan asked again after Stop({kind!r})")
 

@@ -227,6 +227,7 @@ class ClassifierServer:
             yield await answer
         finally:
             answer.cancel()
+            telling.end()
 
     async def _explain(
         self, request: ExplainRequest, telling: Telling | None = None

@@ -43,6 +43,10 @@ class Telling:
         self._begun = ticket, subject
         self._news.set()
 
+    def end(self) -> None:
+        """Let go of what was explained: the ticket, which it holds, holds this in turn."""
+        self._begun = None
+
     def hear(self, event: Event) -> None:
         """Take what the plan says; called on a stepping thread."""
         while isinstance(event, FromPlan):
