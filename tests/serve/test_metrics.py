@@ -28,7 +28,7 @@ from xaiserve.serve.metrics import METRICS
 from xaiserve.serve.requests import ExplainRequest, PredictRequest, Upload
 from xaiserve.serve.service import Service
 from xaiserve.serve.settings import Logs, Tracing
-from xaiserve.serve.watching import Watch
+from xaiserve.serve.watching import Explaining, Watch
 from xaiserve.testing.meters import MemoryMeter
 
 CELLS = 3
@@ -129,17 +129,29 @@ async def test_requests_are_counted_by_route_and_what_clients_make_up_is_no_labe
     }
 
 
-async def test_waiting_explanations_are_what_a_recent_one_took(toy: Toy, watched: ClassifierServer):
+async def test_inputs_to_come_are_those_of_a_recent_explanation_less_what_was_asked(
+    toy: Toy, watched: ClassifierServer
+):
     assert watched.pending_inputs == 0
     for _ in range(40):
         await watched.explain(explain(toy))
-    tasks = [asyncio.ensure_future(watched.explain(explain(toy))) for _ in range(3)]
-    while watched._explanations.waiting != 1:  # noqa: ASYNC110 -- two at work, one waits
-        await asyncio.sleep(0)
+    assert watched._watch._typical == pytest.approx(OCCLUSION_INPUTS, rel=0.02)
 
-    assert watched.pending_inputs > OCCLUSION_INPUTS * 0.9
+    tasks = [asyncio.ensure_future(watched.explain(explain(toy))) for _ in range(3)]
+    await asyncio.sleep(0)  # all three are there, and none has asked
+    assert watched.pending_inputs == pytest.approx(3 * OCCLUSION_INPUTS, rel=0.02)
     await asyncio.gather(*tasks)
     assert watched.pending_inputs == 0
+
+
+def test_an_explanation_counts_less_as_it_asks_and_a_quarter_at_least():
+    seen = Explaining()
+    assert seen.to_come(1000) == 1000
+    seen.ticket = Ticket("a search", Limits(), lambda _: None, interactive=True)
+    seen.ticket.charge(600, 0.1)
+    assert seen.to_come(1000) == 400
+    seen.ticket.charge(5000, 0.1)
+    assert seen.to_come(1000) == 250
 
 
 def test_names_are_unique_and_say_what_they_are():

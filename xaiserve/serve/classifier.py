@@ -42,7 +42,7 @@ from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody, ScoreBod
 from xaiserve.serve.scoring import images_of, scores_of
 from xaiserve.serve.telling import Telling, Told
 from xaiserve.serve.tracing import Batches, span
-from xaiserve.serve.watching import Watch
+from xaiserve.serve.watching import Explaining, Watch
 from xaiserve.storage.pictures import PictureLimits
 from xaiserve.types import Scores
 
@@ -144,9 +144,11 @@ class ClassifierServer:
 
     @property
     def pending_inputs(self) -> float:
-        """Model inputs to come: those asked for, and what explanations that wait will ask."""
-        expected = self._explanations.waiting * self._watch.typical_inputs
-        return self._engine.pending_inputs + expected
+        """Model inputs to come: those that wait, or what explanations here are likely to ask.
+
+        A search asks a little at a time, so that what waits says little of what it will ask.
+        """
+        return max(self._engine.pending_inputs, self._watch.inputs_to_come)
 
     def sample(self) -> None:
         """Publish the engine's numbers: with each answer, and whenever Serve checks its health."""
@@ -237,13 +239,14 @@ class ClassifierServer:
             try:
                 async with self._explanations.place(patience_s=seconds) as waited_s:
                     seen.waited_s = waited_s
-                    return seen.answered(await self._explained(request, waited_s, telling))
+                    return seen.answered(await self._explained(request, seen, telling))
             finally:
                 self.sample()
 
     async def _explained(
-        self, request: ExplainRequest, waited_s: float, telling: Telling | None
+        self, request: ExplainRequest, seen: Explaining, telling: Telling | None
     ) -> ExplainBody:
+        waited_s = seen.waited_s
         started = time.monotonic() - waited_s
         wished = 0 if request.target is None else request.target
         index = self._classifier.spec.class_index(wished)
@@ -264,6 +267,7 @@ class ClassifierServer:
         with span("plan") as plan:
             ticket = self._start(request, case, spent_s, telling)
             self._batches.follow(ticket, plan)
+            seen.ticket = ticket
             if telling is not None:
                 telling.begin(ticket, answer.subject)
             try:

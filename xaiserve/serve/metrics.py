@@ -88,7 +88,7 @@ PLANS: Final = Metric(
 PENDING_INPUTS: Final = Metric(
     name="xaiserve_pending_inputs",
     kind="gauge",
-    about="Model inputs asked for and expected: what autoscaling goes by.",
+    about="Model inputs to come, as far as can be told: what autoscaling goes by.",
     labels=_MODEL,
 )
 MODEL_INPUTS: Final = Metric(

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from typing import Final
 
 from xaiserve.errors import CapacityError, InvalidInputError, NotFoundError, QueryBudgetError
+from xaiserve.explainers.base import Explanation
 from xaiserve.perturb.engine import Engine
+from xaiserve.perturb.ticket import Ticket
 from xaiserve.perturb.totals import Totals
 from xaiserve.serve import metrics
 from xaiserve.serve.metrics import Meter
@@ -21,17 +23,29 @@ _REFUSALS: Final = (CapacityError, InvalidInputError, NotFoundError, QueryBudget
 """What is the caller's, or a matter of load."""
 
 
+FIRST_GUESS: Final = 500.0
+"""Model inputs of an explanation before one has ended: those of a short search."""
+
 _WEIGHT: Final = 0.2
 """Of the latest explanation among the recent ones."""
 
 
 class Explaining:
-    """One explanation as it is watched."""
+    """One explanation as it is watched, from its arrival on."""
 
     def __init__(self) -> None:
         self.outcome = "failed"
         self.waited_s = 0.0
         self.model_inputs = 0
+        self.ticket: Ticket[Explanation] | None = None
+
+    def to_come(self, typical: float) -> float:
+        """Guess the model inputs that it has still to ask, from what a recent one took.
+
+        One that has asked as many is of the long kind: it counts a quarter of that to its end.
+        """
+        spent = 0 if self.ticket is None else self.ticket.cost.model_inputs
+        return max(typical - spent, typical / 4)
 
     def answered(self, body: ExplainBody) -> ExplainBody:
         """Note the answer, and return it."""
@@ -48,17 +62,19 @@ class Watch:
         self._model = model
         self._meter = meter
         self._seen = Totals()
-        self._typical = 1.0
+        self._typical = FIRST_GUESS
+        self._explaining: set[Explaining] = set()
 
     @property
-    def typical_inputs(self) -> float:
-        """Model inputs of a recent explanation."""
-        return self._typical
+    def inputs_to_come(self) -> float:
+        """Model inputs that the explanations here, at work and waiting, have still to ask."""
+        return sum(each.to_come(self._typical) for each in self._explaining)
 
     @contextmanager
     def explanation(self, explainer: str) -> Iterator[Explaining]:
         """Watch one explanation from its arrival to its end, whichever that is."""
         seen, began = Explaining(), time.monotonic()
+        self._explaining.add(seen)
         with span("explain", model=self._model, explainer=explainer) as told:
             try:
                 yield seen
@@ -70,6 +86,7 @@ class Watch:
                 seen.outcome = "refused"
                 raise
             finally:
+                self._explaining.discard(seen)
                 told.set_attribute("xaiserve.outcome", seen.outcome)
                 told.set_attribute("xaiserve.model_inputs", seen.model_inputs)
                 self._note(seen, explainer, time.monotonic() - began)
