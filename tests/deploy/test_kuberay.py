@@ -9,7 +9,7 @@ import ray
 import yaml
 
 from xaiserve.cli.submit import command
-from xaiserve.pipelines.submission import OUT_KEY
+from xaiserve.dispatch.submission import OUT_KEY
 from xaiserve.testing.manifests import manifest_faults, misspellings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from xaiserve.dispatch.cancelling import LOOK_S, Lookout, ask_to_end, forget
 from xaiserve.errors import InvalidInputError, JobStoppedError
 from xaiserve.pipelines import explain
-from xaiserve.pipelines.cancelling import LOOK_S, Lookout, ask_to_end, forget
 from xaiserve.pipelines.progress import BEAT_S, SILENT_S, Progress, Reporter
 from xaiserve.storage.local import LocalStore
 

@@ -30,7 +30,7 @@ def command(*, job: str | None, out: str | None, address: str, wait_s: float) ->
     if out is not None:
         click.echo(f"{out}  {cancel_output(out, wait_s)}")
         return
-    from xaiserve.pipelines.submission import JobServer
+    from xaiserve.dispatch.submission import JobServer
 
     server = JobServer(address)
     found = server.find(job or "")
@@ -53,7 +53,7 @@ def cancel_output(out: str, wait_s: float) -> "Progress":
     NotFoundError
         No job has begun there.
     """
-    from xaiserve.pipelines.cancelling import ask_to_end
+    from xaiserve.dispatch.cancelling import ask_to_end
     from xaiserve.storage.opening import open_store
 
     if read_progress(out).runs:

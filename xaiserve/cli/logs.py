@@ -11,7 +11,7 @@ from xaiserve.cli.submit import ADDRESS
 @click.option("--address", default=ADDRESS, show_default=True, help="The cluster's dashboard.")
 def command(*, job: str, follow: bool, address: str) -> None:
     """Print what JOB has written."""
-    from xaiserve.pipelines.submission import JobServer
+    from xaiserve.dispatch.submission import JobServer
 
     server = JobServer(address)
     if not follow:

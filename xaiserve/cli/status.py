@@ -10,8 +10,8 @@ from xaiserve.cli.submit import ADDRESS
 from xaiserve.errors import ArtifactNotFoundError, NotFoundError, XaiServeError
 
 if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
+    from xaiserve.dispatch.submission import SubmittedJob
     from xaiserve.pipelines.progress import Progress
-    from xaiserve.pipelines.submission import SubmittedJob
 
 
 @click.command(name="status")
@@ -25,7 +25,7 @@ def command(*, job: str | None, out: str | None, address: str, as_json: bool) ->
         progress = read_progress(out)
         click.echo(progress.to_json() if as_json else f"{out}  {progress}")
         return
-    from xaiserve.pipelines.submission import JobServer
+    from xaiserve.dispatch.submission import JobServer
 
     server = JobServer(address)
     jobs = server.jobs() if job is None else [server.find(job)]

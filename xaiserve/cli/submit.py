@@ -236,7 +236,7 @@ def _hand_over(
     wait: bool,
     as_json: bool,
 ) -> int:
-    from xaiserve.pipelines.submission import JobServer
+    from xaiserve.dispatch.submission import JobServer
 
     server = JobServer(address)
     here = urlsplit(address).hostname in _HERE

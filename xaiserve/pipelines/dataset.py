@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from xaiserve.api import check_contrast_use
+from xaiserve.dispatch.cancelling import Lookout, forget
 from xaiserve.errors import JobStoppedError, XaiServeError
 from xaiserve.explainers.base import Explainer, GradientExplainer, needs_of
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.classifier import Classifier
-from xaiserve.pipelines.cancelling import Lookout, forget
 from xaiserve.pipelines.cluster import Placement
 from xaiserve.pipelines.config import MIN_ROWS, JobConfig
 from xaiserve.pipelines.cutting import MAX_TASKS, Cutter

@@ -34,6 +34,7 @@ from xaiserve.serve.explanations import GRACE_S
 from xaiserve.serve.fetching import Fetcher
 from xaiserve.serve.handles import RemoteClassifier
 from xaiserve.serve.ingress import build_ingress
+from xaiserve.serve.jobs import Jobs
 from xaiserve.serve.keeping import keep
 from xaiserve.serve.logs import configure_logs
 from xaiserve.serve.on_demand_replica import OnDemandReplica
@@ -228,6 +229,7 @@ class Ingress:
             explanations=kept.explanations,
             replays=kept.replays,
             results=kept.results,
+            jobs=Jobs(config.jobs, config.models),
             may_sleep=config.sleepers,
         )
         self._access = config.access

@@ -17,7 +17,16 @@ from xaiserve.contrasts.opening import ContrastSettings, settings_of
 from xaiserve.errors import InvalidInputError
 from xaiserve.models.precision import Precision
 from xaiserve.models.sources import Format
-from xaiserve.serve.settings import Access, Answers, Autoscaling, Logs, Settings, Sources, Tracing
+from xaiserve.serve.settings import (
+    Access,
+    Answers,
+    Autoscaling,
+    Jobs,
+    Logs,
+    Settings,
+    Sources,
+    Tracing,
+)
 from xaiserve.storage.pictures import PictureLimits
 
 MULTIPART_BYTES: Final = 64 << 10
@@ -218,6 +227,7 @@ class ServiceConfig(Settings):
     access: Access = Access()
     sources: Sources = Sources()
     answers: Answers = Answers()
+    jobs: Jobs = Jobs()
     logs: Logs = Logs()
     tracing: Tracing | None = None
     """Off when none. With ``serve deploy`` it is Serve's own ``tracing_config`` that counts."""

@@ -17,6 +17,7 @@ from xaiserve.serve.metrics import Meter, NoMeter
 from xaiserve.serve.observing import Observed
 from xaiserve.serve.request_ids import RequestIds
 from xaiserve.serve.routes.health import health
+from xaiserve.serve.routes.jobs import jobs
 from xaiserve.serve.routes.kserve import kserve
 from xaiserve.serve.routes.lists import lists
 from xaiserve.serve.routes.oip import oip
@@ -60,6 +61,8 @@ def build_ingress(
     app.include_router(kserve(service), prefix="/v1")
     app.include_router(oip(service))
     app.include_router(health(service))
+    if service.jobs is not None:
+        app.include_router(jobs(service.jobs), prefix="/v1")
     if service.results is not None:
         app.include_router(results(service.results), prefix="/v1")
 

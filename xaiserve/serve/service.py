@@ -13,6 +13,7 @@ from xaiserve.serve.config import Budget, Uploads
 from xaiserve.serve.explanations import READY_S, Explanations
 from xaiserve.serve.fetching import Fetcher
 from xaiserve.serve.idempotency import Replays
+from xaiserve.serve.jobs import Jobs
 from xaiserve.serve.query import number_pair
 from xaiserve.serve.requests import ClassifierPort
 from xaiserve.serve.results import Results
@@ -33,6 +34,7 @@ class Service:
     explanations: Explanations = field(default_factory=Explanations)
     replays: Replays | None = None
     results: Results | None = None
+    jobs: Jobs | None = None
     may_sleep: frozenset[str] = frozenset()
     """Models without a replica while nobody asks: whether they are ready is asking."""
 

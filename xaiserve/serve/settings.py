@@ -139,3 +139,24 @@ class Answers(Settings):
         if store is None or "://" in store:
             return store
         return str(Path(store).expanduser().absolute())
+
+
+class Jobs(Settings):
+    """Jobs over data sets: none, unless a place for their rows is named."""
+
+    address: Place = "http://127.0.0.1:8265"
+    """The dashboard of the cluster that runs them."""
+
+    images: tuple[str, ...] = ()
+    """Beginnings of places, absolute paths or ``s3://bucket[/prefix]``, that a job may read."""
+
+    outputs: tuple[str, ...] = ()
+    """The same for what it may write."""
+
+    @field_validator("images", "outputs")
+    @classmethod
+    def _are_places(cls, places: tuple[str, ...]) -> tuple[str, ...]:
+        for place in places:
+            if not place.startswith(("/", "s3://")):
+                raise ValueError(f"must be an absolute path or s3://bucket[/prefix], got {place!r}")
+        return places

@@ -88,7 +88,7 @@ def cluster(address: str) -> Finding:
 
     import ray
 
-    from xaiserve.pipelines.submission import JobServer
+    from xaiserve.dispatch.submission import JobServer
 
     version = JobServer(address).ray_version()
     if version != ray.__version__:

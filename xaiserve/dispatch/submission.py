@@ -14,10 +14,13 @@ from ray.job_submission import JobSubmissionClient
 from xaiserve.errors import CapacityError, InvalidInputError, NotFoundError, XaiServeError
 
 OUT_KEY: Final = "xaiserve_out"
+"""Metadata of a submitted job that says where its rows and its progress are."""
+
+FINGERPRINT_KEY: Final = "xaiserve_fingerprint"
+"""Metadata that tells jobs apart which have their rows at the same place."""
 
 AGENT_S: Final = 60.0
 """How long the agent that runs jobs may take to appear on a cluster that has just started."""
-"""Metadata of a submitted job that says where its rows and its progress are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +35,15 @@ class SubmittedJob:
         Why, in the server's words; may be empty.
     out
         Where its rows go; empty for a job that is not ours.
+    fingerprint
+        What tells it from others with the same output; empty where whoever submitted it said none.
     """
 
     job_id: str
     state: str
     message: str
     out: str
+    fingerprint: str = ""
 
     @property
     def ended(self) -> bool:
@@ -73,7 +79,7 @@ class JobServer:
             about: dict[str, str] = self._client._do_request("GET", "/api/version").json()  # noqa: SLF001 -- `get_version` gives that of the protocol
         return about["ray_version"]
 
-    def submit(self, entrypoint: str, *, out: str) -> str:
+    def submit(self, entrypoint: str, *, out: str, fingerprint: str = "") -> str:
         """Start ``entrypoint``, a shell command, on the cluster's head and return the job's id.
 
         Raises
@@ -85,15 +91,15 @@ class JobServer:
         while True:
             try:
                 with self._explained():
-                    return self._submit(entrypoint, out)
+                    return self._submit(entrypoint, {OUT_KEY: out, FINGERPRINT_KEY: fingerprint})
             except CapacityError:
                 if time.monotonic() > until:
                     raise
                 time.sleep(0.5)
 
-    def _submit(self, entrypoint: str, out: str) -> str:
+    def _submit(self, entrypoint: str, metadata: dict[str, str]) -> str:
         try:
-            job_id: str = self._client.submit_job(entrypoint=entrypoint, metadata={OUT_KEY: out})
+            job_id: str = self._client.submit_job(entrypoint=entrypoint, metadata=metadata)
         except RuntimeError as error:
             if "No available agent" not in str(error):
                 raise
@@ -184,4 +190,5 @@ def _described(job: Any) -> SubmittedJob:
         state=job.status.value,
         message=job.message or "",
         out=(job.metadata or {}).get(OUT_KEY, ""),
+        fingerprint=(job.metadata or {}).get(FINGERPRINT_KEY, ""),
     )

@@ -1,0 +1,235 @@
+import json
+import shlex
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.serve.conftest import BUDGET, UPLOADS, client_of
+from xaiserve.cli.submit import command
+from xaiserve.dispatch.cancelling import MARK
+from xaiserve.dispatch.submission import JobServer, SubmittedJob
+from xaiserve.errors import InvalidInputError, NotFoundError
+from xaiserve.pipelines.progress import PROGRESS, Progress
+from xaiserve.serve import jobs as serve_jobs
+from xaiserve.serve.classifier import ClassifierServer
+from xaiserve.serve.config import ModelSettings
+from xaiserve.serve.jobs import Jobs
+from xaiserve.serve.service import Service
+from xaiserve.serve.settings import Jobs as JobSettings
+
+
+class Cluster(JobServer):
+    """A job server that starts nothing."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, SubmittedJob] = {}
+        self.lines: list[str] = []
+
+    def submit(self, entrypoint: str, *, out: str, fingerprint: str = "") -> str:
+        name = f"job-{len(self.known)}"
+        self.lines.append(entrypoint)
+        self.known[name] = SubmittedJob(
+            job_id=name, state="RUNNING", message="", out=out, fingerprint=fingerprint
+        )
+        return name
+
+    def end(self, name: str, state: str = "SUCCEEDED") -> None:
+        job = self.known[name]
+        self.known[name] = SubmittedJob(
+            job_id=name, state=state, message="", out=job.out, fingerprint=job.fingerprint
+        )
+
+    def jobs(self) -> list[SubmittedJob]:
+        return [*self.known.values()]
+
+    def find(self, job_id: str) -> SubmittedJob:
+        if job_id not in self.known:
+            raise NotFoundError(f"job {job_id!r} does not exist")
+        return self.known[job_id]
+
+    def stop(self, job_id: str) -> None:
+        self.end(job_id, "STOPPED")
+
+    def logs(self, job_id: str) -> str:
+        return f"{job_id} has written this\n"
+
+
+MODELS = {
+    "toy": ModelSettings(source="embedded", precision="bf16", translator="made"),  # type: ignore[arg-type] -- the short form
+    "own": ModelSettings(source="embedded", overrides={"labels": ["a", "b"]}),
+}
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+@pytest_asyncio.fixture
+async def client(
+    cluster: Cluster, server: ClassifierServer, tmp_path: Path
+) -> AsyncIterator[httpx.AsyncClient]:
+    settings = JobSettings(images=(f"{tmp_path}/images", "s3://ours/in"), outputs=(str(tmp_path),))
+    known = Jobs(settings, MODELS, connect=lambda _: cluster)
+    service = Service(models={"toy": server}, uploads=UPLOADS, budget=BUDGET, jobs=known)
+    async with client_of(service) as made:
+        yield made
+
+
+def asked(folder: Path, **changes: object) -> dict[str, object]:
+    job = {"kind": "explain", "images": "s3://ours/in/set.csv", "model": "toy"}
+    return job | {"methods": ["rise", "lime"], "out": f"{folder}/out", **changes}
+
+
+async def post(client: httpx.AsyncClient, folder: Path, **changes: object) -> httpx.Response:
+    return await client.post("/v1/jobs", json=asked(folder, **changes))
+
+
+async def test_a_job_becomes_a_command_line_that_the_command_takes(
+    client: httpx.AsyncClient, cluster: Cluster, tmp_path: Path
+):
+    answer = await post(client, tmp_path, parameters={"rise": {"samples": 100}}, workers=2)
+
+    assert (answer.status_code, answer.headers["location"]) == (202, "/v1/jobs/job-0")
+    python, dash_m, package, verb, *words = shlex.split(cluster.lines[0])
+    assert (python, dash_m, package, verb) == (sys.executable, "-m", "xaiserve", "submit")
+    given = command.make_context("submit", words).params
+    assert (given["images"], given["named_model"]) == ("s3://ours/in/set.csv", "toy=embedded")
+    assert (given["methods"], given["settings"]) == ("rise,lime", ("rise.samples=100",))
+    assert (given["precision"], given["translator"], given["workers"]) == ("bf16", "made", 2)
+    assert given["local"] is True
+
+
+async def test_the_same_job_while_it_runs_is_that_job_and_later_goes_on(
+    client: httpx.AsyncClient, cluster: Cluster, tmp_path: Path
+):
+    await post(client, tmp_path)
+    same = await post(client, tmp_path, workers=3)
+    cluster.end("job-0", "FAILED")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "job.json").write_text("{}")
+    again = await post(client, tmp_path)
+
+    assert (same.status_code, same.json()["id"]) == (200, "job-0")
+    assert (again.status_code, again.json()["id"]) == (202, "job-1")
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_another_job_with_the_same_output_is_a_conflict(
+    client: httpx.AsyncClient, cluster: Cluster, tmp_path: Path, ended: bool
+):
+    await post(client, tmp_path)
+    if ended:
+        cluster.end("job-0")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "job.json").write_text("{}")
+    answer = await post(client, tmp_path, seed=1)
+
+    assert (answer.status_code, "job-0" in answer.json()["detail"]) == (409, True)
+
+
+async def test_a_job_that_failed_before_it_began_leaves_its_place_free(
+    client: httpx.AsyncClient, cluster: Cluster, tmp_path: Path
+):
+    await post(client, tmp_path, limit=1)
+    cluster.end("job-0", "FAILED")
+
+    assert (await post(client, tmp_path)).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"images": "s3://theirs/set.csv"},
+        {"images": "s3://ours/input"},
+        {"images": "/etc"},
+        {"images": "images"},
+        {"images": "http://host/a.png"},
+        {"images": "s3://ours/in/../other"},
+        {"out": "s3://ours/out"},
+        {"out": "/elsewhere"},
+        {"model": "own"},
+        {"parameters": {"occlusion": {"cells": 3}}},
+        {"parameters": {"rise": {"samples": 0}}},
+        {"tolerance_px": 3},
+        {"methods": []},
+        {"trust_code": True},
+    ],
+)
+async def test_what_is_not_allowed_or_wrong_is_422_and_starts_nothing(
+    client: httpx.AsyncClient, cluster: Cluster, tmp_path: Path, changes: dict
+):
+    assert (await post(client, tmp_path, **changes)).status_code == 422
+    assert not cluster.lines
+
+
+async def test_unknown_models_methods_and_jobs_are_not_found(
+    client: httpx.AsyncClient, tmp_path: Path
+):
+    answers = [
+        await post(client, tmp_path, model="other"),
+        await post(client, tmp_path, methods=["x"]),
+    ]
+    answers += [await client.get(f"/v1/jobs/none{rest}") for rest in ("", "/logs")]
+    answers += [await client.delete("/v1/jobs/none")]
+
+    assert [answer.status_code for answer in answers] == [404] * 5
+
+
+async def test_progress_and_logs_are_told(client: httpx.AsyncClient, tmp_path: Path):
+    await post(client, tmp_path)
+    before = (await client.get("/v1/jobs/job-0")).json()
+    (tmp_path / "out").mkdir()
+    progress = Progress(state="running", total=10, done=4, per_second=2.0)
+    (tmp_path / "out" / PROGRESS).write_bytes(progress.to_json())
+    (listed,) = (await client.get("/v1/jobs")).json()["jobs"]
+
+    assert (before["state"], before["progress"]) == ("running", None)
+    assert (listed["progress"]["done"], listed["progress"]["seconds_left"]) == (4, 3.0)
+    assert (await client.get("/v1/jobs/job-0/logs")).text == "job-0 has written this\n"
+
+
+async def test_a_running_job_is_asked_to_end_and_one_that_has_not_begun_is_stopped(
+    client: httpx.AsyncClient, tmp_path: Path
+):
+    await post(client, tmp_path)
+    stopped = await client.delete("/v1/jobs/job-0")
+    await post(client, tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / PROGRESS).write_bytes(Progress(state="running", total=10).to_json())
+    ending = await client.delete("/v1/jobs/job-1")
+
+    assert (stopped.status_code, stopped.json()["state"]) == (202, "stopped")
+    assert ending.json()["state"] == "running"
+    assert (tmp_path / "out" / MARK).exists()
+
+
+async def test_without_a_cluster_that_runs_jobs_it_is_503_with_the_reason(
+    server: ClassifierServer, tmp_path: Path
+):
+    def absent(address: str) -> JobServer:
+        raise InvalidInputError(f"address {address} answers no Ray job server")
+
+    details = []
+    for outputs in ((), (str(tmp_path),)):
+        known = Jobs(JobSettings(outputs=outputs), MODELS, connect=absent)
+        service = Service(models={"toy": server}, uploads=UPLOADS, budget=BUDGET, jobs=known)
+        async with client_of(service) as client:
+            answer = await client.get("/v1/jobs")
+            assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (
+                503,
+                "no-jobs",
+            )
+            details.append(answer.json()["detail"])
+
+    assert "jobs.outputs" in details[0]
+    assert "answers no Ray job server" in details[1]
+
+
+def test_progress_is_read_where_jobs_write_it():
+    assert serve_jobs.PROGRESS == PROGRESS
+    assert json.loads(Progress(state="running", total=1).to_json())["state"] in serve_jobs.LOOKING

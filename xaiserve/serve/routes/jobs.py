@@ -1,0 +1,43 @@
+"""``/v1/jobs``: work over data sets, on the service's cluster."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
+
+from xaiserve.serve.job_bodies import JobBody, JobRequest, JobsBody
+from xaiserve.serve.jobs import Jobs
+from xaiserve.serve.problems import PROBLEMS
+
+
+def jobs(known: Jobs) -> APIRouter:
+    """Route jobs; functions are plain, for they wait on threads."""
+    router = APIRouter(responses={status: PROBLEMS[status] for status in (404, 409, 422, 429, 503)})
+
+    @router.post("/jobs", status_code=202)
+    def submit(asked: JobRequest, response: Response) -> JobBody:
+        """Start a job; the same again is that job while it runs, and later goes on with it."""
+        body, new = known.submit(asked)
+        response.status_code = 202 if new else 200
+        response.headers["Location"] = f"/v1/jobs/{body.id}"
+        return body
+
+    @router.get("/jobs")
+    def listed() -> JobsBody:
+        """List the jobs of the cluster, oldest first."""
+        return JobsBody(jobs=known.all())
+
+    @router.get("/jobs/{name}")
+    def job(name: str) -> JobBody:
+        """Say how far a job has come."""
+        return known.find(name)
+
+    @router.get("/jobs/{name}/logs", response_class=PlainTextResponse)
+    def logs(name: str) -> str:
+        """Return what a job has written."""
+        return known.logs(name)
+
+    @router.delete("/jobs/{name}", status_code=202)
+    def cancel(name: str) -> JobBody:
+        """End a job; what it has published stays."""
+        return known.cancel(name)
+
+    return router
