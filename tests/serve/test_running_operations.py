@@ -1,0 +1,214 @@
+"""A service in production, on a real Ray: scaled to zero and back, updated under load, watched."""
+
+import itertools
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import ray
+from pydantic import PydanticDeprecatedSince20
+
+from tests.serve.test_running import ask, free_port, picture, write_model
+from xaiserve.serve.config import ServiceConfig, make_config
+from xaiserve.serve.keys import add_key, make_key, utc_now
+from xaiserve.serve.metrics import METRICS
+
+with warnings.catch_warnings():
+    # The settings of Ray Serve use what pydantic has deprecated, which shows on import.
+    warnings.simplefilter("ignore", PydanticDeprecatedSince20)
+    from ray import serve
+
+    from xaiserve.serve.app import build_app
+    from xaiserve.serve.running import APPLICATION, RunningService, start_service
+
+pytestmark = [
+    pytest.mark.ray,
+    # Serve wants it longer than the reports' default interval, which is set shorter here.
+    pytest.mark.filterwarnings("ignore:.look_back_period_s:FutureWarning"),
+]
+
+PATIENCE_S = 120
+QUICK = {
+    "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.2",
+    "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.2",
+    "RAY_metrics_report_interval_ms": "2000",
+}
+
+
+class Running:
+    """The service, its settings, and a client with a key."""
+
+    def __init__(self, folder: Path) -> None:
+        text, key = make_key("tests", now=utc_now())
+        add_key(folder / "keys.json", key)
+        quick = {"upscale_delay_s": 0.2, "downscale_delay_s": 5, "look_back_s": 2.0}
+        quick |= {"downscale_to_zero_delay_s": 5, "target_inputs": 50}
+        model = str(write_model(folder / "model"))
+        self.metrics_port = free_port()
+        self.settings = {
+            "models": {
+                "toy": {"source": model, "batch_rows": 64, "cpus": 0.1, "replicas": 2},
+                "large": {
+                    "source": str(write_model(folder / "large", 256)),
+                    "batch_rows": 64,
+                    "cpus": 0.1,
+                    "autoscaling": {"min": 0, "max": 2, **quick},
+                },
+            },
+            "port": free_port(),
+            "metrics_port": self.metrics_port,
+            "access": {"keys": str(folder / "keys.json")},
+            "answers": {"cache_bytes": 0, "store": str(folder / "answers")},
+        }
+        self.service: RunningService = start_service(self.config())
+        headers = {"Authorization": f"Bearer {text}"}
+        self.client = httpx.Client(base_url=self.service.url, timeout=300, headers=headers)
+
+    def config(self, **changes: object) -> ServiceConfig:
+        return make_config(self.settings | changes)
+
+    def close(self) -> None:
+        self.client.close()
+        self.service.stop()
+
+    def replicas(self, name: str = "large") -> int:
+        found = serve.status().applications[APPLICATION].deployments
+        return found[f"classifier-{name}"].replica_states.get("RUNNING", 0)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUICK.items():
+            patch.setenv(name, value)
+        made = Running(tmp_path_factory.mktemp("operated"))
+        try:
+            yield made
+        finally:
+            made.close()
+            ray.shutdown()
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        if time.monotonic() > deadline:
+            pytest.fail(f"never within {PATIENCE_S} s: {what}")
+        time.sleep(0.1)
+
+
+def test_an_idle_model_ends_and_comes_back_for_the_next_request(running: Running):
+    until(lambda: running.replicas() == 0, "no replica of an idle model")
+    assert running.client.get("/readyz").status_code == 200
+    assert running.replicas() == 0
+
+    answers = [predict(running)]
+    until(lambda: answers[-1].status_code == 200 or retried(running, answers), "an answer")
+    assert answers[-1].json()["decided"] == [{"index": 1, "label": "light"}]
+
+
+def predict(running: Running) -> httpx.Response:
+    return running.client.post("/v1/predict?model=large", files={"image": picture()})
+
+
+def retried(running: Running, answers: list[httpx.Response]) -> bool:
+    """Ask again, as a client does that was told to: a slow machine starts a replica slowly."""
+    assert (answers[-1].status_code, answers[-1].headers["retry-after"]) == (503, "5")
+    answers.append(predict(running))
+    return False
+
+
+class Load:
+    """Clients that ask without a pause until told to stop, and what they were answered."""
+
+    def __init__(self, ask: Callable[[int, int], httpx.Response], clients: int) -> None:
+        self._ask = ask
+        self._ended = threading.Event()
+        self.statuses: list[int | str] = []
+        self._threads = [threading.Thread(target=self._run, args=(i,)) for i in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, number: int) -> None:
+        for asked in itertools.count():
+            if self._ended.is_set():
+                return
+            try:
+                self.statuses.append(self._ask(number, asked).status_code)
+            except httpx.HTTPError as error:
+                self.statuses.append(repr(error))
+
+    def stop(self) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_work_that_waits_gets_more_replicas_and_none_when_it_is_done(running: Running):
+    def explain(_: int, asked: int) -> httpx.Response:
+        options = {"method": "rise", "samples": "100000", "max_seconds": "20"}
+        return ask(running.client, "large", seed=str(asked), **options)
+
+    load = Load(explain, clients=4)
+    try:
+        until(lambda: running.replicas() == 2, "two replicas under load")
+    finally:
+        load.stop()
+    until(lambda: running.replicas() == 0, "no replica after the work")
+
+
+def test_a_rolling_update_under_load_loses_no_request(running: Running):
+    def rows() -> int:
+        return int(running.client.get("/v1/models/toy").json()["batch_rows"])
+
+    assert rows() == 64
+
+    def question(number: int, asked: int) -> httpx.Response:
+        if number % 2:
+            options = {"method": "occlusion", "cells": "6", "seed": str(number * 10_000 + asked)}
+            return ask(running.client, **options)
+        return running.client.post("/v1/predict?model=toy", files={"image": picture()})
+
+    load = Load(question, clients=4)
+    until(lambda: len(load.statuses) > 20, "answers before the update")
+    models = dict(running.settings["models"])
+    models["toy"] = {**models["toy"], "batch_rows": 32}
+    changed = running.config(models=models, budget={"seconds": 20, "max_seconds": 40})
+    serve.run(build_app(changed), name=APPLICATION)
+    before = len(load.statuses)
+    until(lambda: len(load.statuses) > before + 20, "answers after the update")
+    load.stop()
+
+    assert {status: load.statuses.count(status) for status in set(load.statuses)} == {
+        200: len(load.statuses)
+    }
+    assert rows() == 32
+
+
+def test_ray_exports_what_we_count(running: Running):
+    needed = {metric.name for metric in METRICS if metric.labels in {("model",), ("path",)}}
+    # Nothing was loaded on demand, and no question repeated.
+    needed -= {"xaiserve_model_evictions", "xaiserve_repeated_questions"}
+    needed |= {"serve_deployment_replica_healthy"}
+    seen: set[str] = set()
+
+    def seen_all() -> bool:
+        """Look again: a gauge is exported in the intervals in which it was set."""
+        text = httpx.get(f"http://127.0.0.1:{running.metrics_port}/metrics").text
+        seen.update(name for name in needed if f"ray_{name}" in text)
+        return seen == needed
+
+    until(seen_all, "every metric in the exporter")
+
+
+def test_a_request_without_a_key_goes_no_further(running: Running):
+    answer = httpx.get(f"{running.service.url}/v1/models")
+
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert len(answer.headers.get_list("x-request-id")) == 1
+    named = running.client.get("/v1/models/absent", headers={"X-Request-ID": "mine-1"})
+    assert named.json()["request_id"] == named.headers["x-request-id"] == "mine-1"
