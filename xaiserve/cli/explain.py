@@ -69,8 +69,9 @@ def command(ctx: click.Context, /, *, as_json: bool, **wishes: Any) -> None:  # 
     # Here, because they import torch.
     from xaiserve.cli.explaining import Wish
     from xaiserve.cli.telling import run
+    from xaiserve.explainers.preset_file import filled
 
     wishes["photos"] = tuple(pictures_in(wishes["photos"]))
-    wishes["options"] = each_once(wishes["options"])
+    wishes["options"] = filled(wishes["method"], each_once(wishes["options"]))
     wishes["contrast_options"] = each_once(wishes["contrast_options"], "--contrast-set")
     ctx.exit(run(Wish(**wishes), as_json=as_json))

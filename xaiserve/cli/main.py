@@ -43,6 +43,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "serve": Entry("xaiserve.cli.serve:command", "Serve models and methods over HTTP."),
     "keys": Entry("xaiserve.cli.keys:command", "Make, list and revoke API keys of a service."),
     "submit": Entry("xaiserve.cli.submit:command", "Run a data set job on a cluster or here."),
+    "tune": Entry("xaiserve.cli.tune:command", "Find the parameters of a method that score best."),
     "train": Entry("xaiserve.cli.train:command", "Train a model on labelled pictures."),
     "make-data": Entry("xaiserve.cli.make_data:command", "Generate pictures with a known answer."),
     "status": Entry("xaiserve.cli.status:command", "Say how far a job has come."),

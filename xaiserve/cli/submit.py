@@ -101,6 +101,7 @@ def make_config(
     """
     from xaiserve.api import contrasts_for
     from xaiserve.contrasts.opening import settings_of
+    from xaiserve.explainers.preset_file import filled
     from xaiserve.explainers.registry import make_explainer
     from xaiserve.pipelines import explain, pointing_game
 
@@ -119,7 +120,10 @@ def make_config(
         "model": name,
         "model_source": _absolute(source),
         "methods": names,
-        "options": parse_settings(settings, names),
+        "options": {
+            method: filled(method, options)
+            for method, options in parse_settings(settings, names).items()
+        },
         "images": _absolute(rest["images"]),
         "images_root": _absolute(rest["images_root"]) if rest.get("images_root") else None,
         **_placed(contrasts),

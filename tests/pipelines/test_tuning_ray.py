@@ -1,0 +1,50 @@
+"""A sweep by the command, on a Ray of its own, whose best parameter is known by construction."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from xaiserve.storage.local import LocalStore
+from xaiserve.storage.parquet import read_parquet
+from xaiserve.storage.trials import TRIALS
+from xaiserve.testing.jobs import write_images
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+def test_a_sweep_finds_the_grid_that_the_pictures_were_made_with(model_folder, tmp_path):
+    # Every picture has one lit cell of 4 x 4. Coarser grids spread the energy outside it; finer
+    # ones keep it inside, as 4 does, for more model inputs.
+    images = write_images(tmp_path / "images", 18)
+    space, out = tmp_path / "space.yaml", tmp_path / "out"
+    space.write_text("cells: {choice: [1, 2, 4, 8]}\n", encoding="utf-8")
+    words = ["--space", space, "--objective", "energy", "--images", images, "--out", out]
+    words += ["--model", f"toy={model_folder}", "--workers", "1", "--json"]
+    process = subprocess.run(
+        [sys.executable, "-m", "xaiserve", "tune", "occlusion", *map(str, words)],
+        # Ray makes its workers nice by 15, which on a busy machine is never.
+        env=os.environ | {"RAY_worker_niceness": "0"},  # noqa: TID251 -- passed on
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    found = json.loads(process.stdout)
+    assert found["best"]["parameters"] == {"cells": 4}
+    assert found["best"]["value"] == 1.0
+
+    table = read_parquet(LocalStore(out), TRIALS)
+    rows = {row["param_cells"]: row for row in table.to_pylist()}
+    assert list(rows) == [8, 1, 2, 4]  # first the default
+    assert [rows[cells]["status"] for cells in rows] == ["done", "stopped", "stopped", "done"]
+    assert [rows[cells]["images"] for cells in rows] == [18, 8, 8, 18]
+    assert rows[4]["model_inputs"] == 18 * (16 + 1 + 1)
+    assert rows[2]["value"] == pytest.approx(0.25)
+    assert not [name for name in LocalStore(out).list() if name.startswith(".ray")]
+
+    preset = json.loads((out / "best.json").read_text(encoding="utf-8"))
+    assert (preset["method"], preset["parameters"]["cells"]) == ("occlusion", 4)

@@ -1,0 +1,251 @@
+"""The ``tune`` sweep: trials of one method's parameters on a labelled sample, by Ray Tune.
+
+Every trial takes the images in one order, drawn by the seed, so that trials that are compared
+early are compared on the same images. The first trial is where the sweep starts from: the method
+as it is set without anything drawn.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from xaiserve.errors import ConflictError, InvalidInputError, JobStoppedError, XaiServeError
+from xaiserve.explainers.preset_file import PresetFile
+from xaiserve.perturb.rng import Keys
+from xaiserve.pipelines.cluster import Placement, free_crew, ray_for
+from xaiserve.pipelines.dataset import Job
+from xaiserve.pipelines.pointing_game import Config as Sample
+from xaiserve.pipelines.pointing_game import plan as plan_sample
+from xaiserve.pipelines.progress import Progress, Reporter
+from xaiserve.pipelines.space import Drawn, Space, draw
+from xaiserve.pipelines.tasks import describe
+from xaiserve.pipelines.trial import OBJECTIVES, Order, drawn_explainer
+from xaiserve.pipelines.trying import Outcome, try_all
+from xaiserve.storage.objects import ObjectStore, exists
+from xaiserve.storage.opening import open_store
+from xaiserve.storage.trials import TRIALS, write_trials
+
+BEST: Final = "best.json"
+
+SchedulerName = Literal["asha", "none"]
+
+_SLICES: Final = 9
+_LEAST: Final = 8
+"""A slice is a ninth of the images, and at least so many."""
+
+_ENOUGH: Final = 2
+"""Trials that a sweep needs: where it starts from, and one more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What is drawn, and how it is judged.
+
+    Parameters
+    ----------
+    sample
+        Labelled images, the model, one method and what it is always set to; where results go.
+    space
+        What is drawn.
+    objective
+        One of `OBJECTIVES`; more is better.
+    samples
+        How many trials are drawn, beside the first.
+    scheduler
+        ``asha`` stops trials early that are behind, ``none`` lets every trial see every image.
+    within
+        The best is the cheapest trial, in model inputs, at most so far below the highest value.
+    """
+
+    sample: Sample
+    space: Space
+    objective: str
+    samples: int = 20
+    scheduler: SchedulerName = "asha"
+    within: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise InvalidInputError(
+                f"objective must be one of {', '.join(OBJECTIVES)}, got {self.objective!r}"
+            )
+        if len(self.sample.methods) != 1:
+            raise InvalidInputError(
+                f"a sweep is of one method, got {', '.join(self.sample.methods)}"
+            )
+        if self.samples < 1:
+            raise InvalidInputError(f"samples must be at least 1, got {self.samples}")
+        if not self.within >= 0:
+            raise InvalidInputError(f"within must be at least 0, got {self.within:g}")
+        both = self.space.keys() & self.fixed.keys()
+        if both:
+            raise InvalidInputError(
+                f"{', '.join(sorted(both))} is both set and in the space; leave it out of one"
+            )
+
+    @property
+    def method(self) -> str:
+        """The method whose parameters are drawn."""
+        return self.sample.methods[0]
+
+    @property
+    def fixed(self) -> Mapping[str, str]:
+        """What the method is set to in every trial."""
+        return self.sample.options.get(self.method, {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A finished sweep; ``best`` is one of ``outcomes``, and is written to `BEST`."""
+
+    out: str
+    objective: str
+    outcomes: tuple[Outcome, ...]
+    best: Outcome
+
+    def to_json(self) -> dict[str, Any]:  # Any: JSON
+        """Return the trials, the best one and where its preset is."""
+        return {
+            "out": self.out,
+            "objective": self.objective,
+            "best": self.best.to_json(),
+            "preset": f"{self.out}/{BEST}",
+            "trials": [each.to_json() for each in self.outcomes],
+        }
+
+
+def run(
+    config: Config, placement: Placement, tell: Callable[[Progress], None] = lambda _: None
+) -> Summary:
+    """Try all parameters; ``trials.parquet`` and ``best.json`` are written at the end.
+
+    Equal configurations draw equal parameters and find equal values; which trials are stopped
+    early depends on which are ahead at the time.
+
+    Raises
+    ------
+    ConflictError
+        The output holds a sweep.
+    InvalidInputError
+        Images, model, a setting or an option is wrong.
+    JobStoppedError
+        No trial has come to its end.
+    StoreUnavailableError
+        The output cannot be written.
+    """
+    store = open_store(config.sample.out)
+    if exists(store, TRIALS):
+        raise ConflictError(f"{store.uri} already holds a sweep; name another output")
+    job = plan_sample(config.sample)
+    order, invalid = prepare(config, job)
+    reporter = Reporter(store, total=len(order.draws), resumed=0, tell=tell, unit="trials")
+    reporter.start()
+    try:
+        with ray_for(placement):
+            crew = free_crew(placement)
+            tried = try_all(dataclasses.replace(order, threads=crew.threads), crew, reporter)
+        summary = _publish(store, config, job, [*tried, *invalid])
+    except BaseException as error:
+        with suppress(XaiServeError):  # the first error says why; a lost store refuses this, too
+            reporter.enter("failed", str(error))
+        raise
+    reporter.enter("done")
+    return summary
+
+
+def prepare(config: Config, job: Job) -> tuple[Order, list[Outcome]]:
+    """Draw the trials and order the images; trials whose values do not go together come apart.
+
+    Raises
+    ------
+    InvalidInputError
+        No trial is left beside the first.
+    """
+    keys = Keys.root(config.sample.seed, "tune")
+    draws: list[Drawn] = [_start(config)]
+    refused: list[tuple[Drawn, str]] = []
+    for drawn in draw(config.space, config.samples, keys.child("space")):
+        try:
+            drawn_explainer(config.sample, drawn)
+        except InvalidInputError as error:
+            refused.append((drawn, str(error)))
+        else:
+            draws += [drawn] if drawn != draws[0] else []
+    if len(draws) < _ENOUGH:
+        reason = refused[0][1] if refused else "it holds only what the method is set to"
+        raise InvalidInputError(f"space leaves nothing to try: {reason}")
+    tasks = list(job.tasks(config.method))
+    order = Order(
+        sample=config.sample,
+        model_digest=job.model_digest,
+        objective=config.objective,
+        tasks=tuple(tasks[at] for at in keys.child("images").generator().permutation(len(tasks))),
+        slice_size=_slice_size(config, len(tasks)),
+        draws=tuple(draws),
+        threads=1,
+    )
+    return order, [
+        Outcome(number=len(draws) + at, status="invalid", parameters=drawn, reason=reason)
+        for at, (drawn, reason) in enumerate(refused)
+    ]
+
+
+def _start(config: Config) -> Drawn:
+    """Return what the method has for the parameters of the space when nothing is drawn."""
+    parameters = describe(drawn_explainer(config.sample, {}))["parameters"]
+    return {name: parameters[name] for name in config.space}
+
+
+def _slice_size(config: Config, images: int) -> int:
+    if config.scheduler == "none":
+        return images
+    return min(images, max(_LEAST, math.ceil(images / _SLICES)))
+
+
+def choose(outcomes: Sequence[Outcome], within: float) -> Outcome:
+    """Choose the cheapest trial whose value is at most ``within`` below the highest.
+
+    Among equally cheap ones the higher value, then the earlier trial counts.
+
+    Raises
+    ------
+    JobStoppedError
+        No trial has seen all images and scored one.
+    """
+    done = [each for each in outcomes if each.status == "done" and each.found["scored"]]
+    if not done:
+        reason = next((each.reason for each in outcomes if each.reason), "no image can be scored")
+        raise JobStoppedError(
+            f"none of {len(outcomes)} trials has come to its end: {reason}; {TRIALS} has them all"
+        )
+    floor = max(each.value for each in done) - within
+    near = [each for each in done if each.value >= floor]
+    return min(near, key=lambda each: (each.found["model_inputs"], -each.value, each.number))
+
+
+def _publish(store: ObjectStore, config: Config, job: Job, outcomes: Sequence[Outcome]) -> Summary:
+    method = describe(drawn_explainer(config.sample, {}))
+    shared = {
+        "objective": config.objective,
+        "method": config.method,
+        "method_version": method["version"],
+    }
+    write_trials(store, [(shared | each.columns(), each.parameters) for each in outcomes])
+    best = choose(outcomes, config.within)
+    chosen = describe(drawn_explainer(config.sample, best.parameters))
+    fields = ("value", "low", "high", "images", "model_inputs")
+    preset = PresetFile(
+        method=config.method,
+        version=chosen["version"],
+        parameters=chosen["parameters"],
+        objective=config.objective,
+        sample=job.known.digest,
+        model=job.model_digest,
+        seed=config.sample.seed,
+        **{name: best.found[name] for name in fields},
+    )
+    store.write(BEST, preset.to_json())
+    return Summary(out=store.uri, objective=config.objective, outcomes=tuple(outcomes), best=best)
