@@ -127,6 +127,7 @@ def test_every_error_of_the_tree_has_a_status_of_its_own_meaning():
         "ClassifierFaultError": 500,
         "ConflictError": 409,
         "InvalidInputError": 422,
+        "JobStoppedError": 500,
         "ModelUnavailableError": 503,
         "NotFoundError": 404,
         "QueryBudgetError": 429,
@@ -135,6 +136,7 @@ def test_every_error_of_the_tree_has_a_status_of_its_own_meaning():
         "TrainingFailedError": 500,
         "UnsupportedMediaError": 415,
         "UntrustedModelError": 422,
+        "WorkerLostError": 500,
     }
 
 

@@ -1,5 +1,6 @@
 import asyncio
 import gzip
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -36,9 +37,11 @@ class Counting:
 
     def __init__(self, toy: Toy, folder: Path, max_bytes: int = 1 << 20) -> None:
         self.rows = 0
+        self.seconds_per_batch = 0.0
 
         def function(images: torch.Tensor) -> torch.Tensor:
             self.rows += len(images)
+            time.sleep(self.seconds_per_batch)
             return toy.classifier.scores(images)
 
         self.server = serve(ToyClassifier("counting", toy.classifier.spec, function))
@@ -144,6 +147,7 @@ async def test_what_a_spent_budget_left_is_kept_for_that_budget_only(counting: C
 
 
 async def test_what_time_has_stopped_is_not_kept(counting: Counting, toy: Toy):
+    counting.seconds_per_batch = 0.01
     long = {"iterations": "1000", "spotlights": "100", "max_seconds": "0.5"}
     first = await search(counting.client, toy.png, **long)
     again = await search(counting.client, toy.png, **long)

@@ -63,7 +63,10 @@ def coco_walk(annotations: str, root: str | None) -> Callable[[], Iterator[Image
                 f"insert into {kind} values ({marks})",  # noqa: S608 -- our own names
                 (_values(record, columns) for record in _records(annotations, kind)),
             )
-    except (KeyError, TypeError, ijson.JSONError, UnicodeDecodeError) as error:
+    except (ijson.JSONError, UnicodeDecodeError) as error:
+        said = str(error).partition("\n")[0]
+        raise InvalidInputError(f"images {annotations} cannot be read: {said}") from error
+    except (KeyError, TypeError) as error:
         raise InvalidInputError(
             f"images {annotations} must be a list of objects, one per image, or COCO annotations "
             f"with images, annotations and categories: {error}"
