@@ -16,7 +16,7 @@ from xaiserve.pipelines.space import Choice
 from xaiserve.pipelines.tasks import describe
 from xaiserve.pipelines.trial import standings
 from xaiserve.pipelines.trying import Outcome
-from xaiserve.pipelines.tuning import Config, choose, prepare, run
+from xaiserve.pipelines.tuning import BEST, Config, choose, prepare, run
 from xaiserve.pipelines.work import Bench
 from xaiserve.pipelines.worker import load_model
 from xaiserve.storage.local import LocalStore
@@ -123,7 +123,7 @@ def test_a_parameter_cannot_be_set_and_drawn(config):
 
 
 def test_an_output_that_holds_a_sweep_is_left_alone(config):
-    LocalStore(Path(config.sample.out)).write(TRIALS, b"")
+    LocalStore(Path(config.sample.out)).write(BEST, b"")
     with pytest.raises(ConflictError, match="already holds a sweep"):
         run(config, Placement())
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -98,6 +99,7 @@ def command(**options: Any) -> None:  # Any: click's values
     prepare_environment()
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)  # noqa: TID251 -- the command line may
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it tells is in trials.parquet
     placement = Placement(
         address=address or os.environ.get("RAY_ADDRESS"),  # noqa: TID251 -- the command line may
         cpus=len(os.sched_getaffinity(0)),

@@ -12,6 +12,7 @@ from ray.tune.experiment import Trial as TrialOfTune
 from ray.tune.schedulers import ASHAScheduler
 from typing_extensions import override
 
+from xaiserve.errors import XaiServeError
 from xaiserve.pipelines.cluster import Crew
 from xaiserve.pipelines.progress import Reporter
 from xaiserve.pipelines.space import Drawn
@@ -152,5 +153,8 @@ def _outcome(order: Order, number: int, ended: Any) -> Outcome:  # Any: Ray's re
 
 
 def _reason(error: Exception) -> str:
+    cause = getattr(error, "cause", error)  # Ray wraps what a process has raised
+    if isinstance(cause, XaiServeError):
+        return str(cause)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -128,7 +128,7 @@ def run(
     Raises
     ------
     ConflictError
-        The output holds a sweep.
+        The output holds a sweep that has found something.
     InvalidInputError
         Images, model, a setting or an option is wrong.
     JobStoppedError
@@ -137,7 +137,7 @@ def run(
         The output cannot be written.
     """
     store = open_store(config.sample.out)
-    if exists(store, TRIALS):
+    if exists(store, BEST):
         raise ConflictError(f"{store.uri} already holds a sweep; name another output")
     job = plan_sample(config.sample)
     order, invalid = prepare(config, job)
