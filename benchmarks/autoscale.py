@@ -38,7 +38,7 @@ def run(quick: bool) -> Report:
         with ThreadPoolExecutor(1) as thread:
             job = thread.submit(explain.run, config, Placement(workers=WORKERS, threads=1))
             up_s = wait_for(lambda: workers() == WORKERS or job.done(), limit_s=LIMIT_S)
-            totals = job.result(LIMIT_S)
+            totals = job.result(LIMIT_S).totals
         most = workers()
         down_s = wait_for(lambda: workers() == 0, limit_s=LIMIT_S)
     return report(

@@ -45,7 +45,8 @@ def run(quick: bool) -> Report:
         config = _config(Path(folder), rows)
         plan_job(_config(Path(folder), 10), AsItIs())
         with _resident() as memory:
-            totals = run_explain(config, Placement(cpus=WORKERS, workers=WORKERS), told.append)
+            placement = Placement(cpus=WORKERS, workers=WORKERS)
+            totals = run_explain(config, placement, told.append).totals
         published = read_manifest(open_store(config.out))
     assert published is not None, "run returns when the data set is published"  # noqa: S101
     growth = (max(memory) - memory[0]) / _MIB

@@ -62,7 +62,9 @@ def test_a_setting_without_method_key_or_value_is_refused(wrong):
 
 
 def test_the_command_line_of_a_job_means_the_same_configuration():
-    config = make_config(**given(tolerance_px=4.0, limit=5, trust_code=True))
+    config = make_config(
+        **given(tolerance_px=4.0, limit=5, trust_code=True, scores="deletion, insertion")
+    )
     words = arguments(config, CREW, config.images)
     assert words[:3] == ["submit", "pointing-game", "--local"]
     options = dict(zip(words[3:-1:2], words[4::2], strict=False))
@@ -73,6 +75,7 @@ def test_the_command_line_of_a_job_means_the_same_configuration():
             settings=tuple(words[i + 1] for i, word in enumerate(words) if word == "--set"),
             tolerance_px=float(options["--tolerance-px"]),
             limit=int(options["--limit"]),
+            scores=options["--scores"],
             trust_code="--trust-code" in words,
         )
     )
@@ -91,6 +94,7 @@ def test_the_command_line_of_a_job_means_the_same_configuration():
         (["--methods", "occlusion", "--model", "toy"], "--model must be NAME=DIR, got 'toy'"),
         (["--methods", "occlusion", "--images", "/nothing"], "/nothing does not exist"),
         (["--methods", "grad-cam"], "gradients"),
+        (["--methods", "occlusion", "--scores", "magic"], "scores must be among insertion, del"),
         (["--methods", ","], "at least one method"),
     ],
 )

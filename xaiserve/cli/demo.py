@@ -21,8 +21,9 @@ from xaiserve.data.planted import planted_samples
 from xaiserve.dispatch.submission import JobServer
 from xaiserve.errors import ConflictError, NotFoundError
 from xaiserve.pipelines.cluster import OBJECT_STORE_BYTES
-from xaiserve.pipelines.pointing_game import Config, summarise
+from xaiserve.pipelines.pointing_game import Config
 from xaiserve.pipelines.reporting import REPORT, write_report
+from xaiserve.pipelines.summaries import summarise
 from xaiserve.serve.config import make_config, prepare_environment
 from xaiserve.serve.running import start_service
 from xaiserve.storage.dataset import read_rows

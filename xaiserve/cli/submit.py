@@ -51,6 +51,9 @@ _HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 @precision_option
 @contrast_options
 @click.option("--translator-device", help="Where the translator draws [as --device].")
+@click.option(
+    "--scores", metavar="A,B", help="insertion, deletion: also score by them; either costs both."
+)
 @click.option("--tolerance-px", type=float, help="Pointing game: the disc's radius [15].")
 @click.option("--images-root", help="Where a manifest's relative paths, or COCO's files, start.")
 @click.option("--folder-labels", is_flag=True, help="A picture's folder is its label.")
@@ -108,7 +111,7 @@ def make_config(
     name, equals, source = named_model.partition("=")
     if not (name and equals and source):
         raise InvalidInputError(f"--model must be NAME=DIR, got {named_model!r}")
-    names = tuple(part.strip() for part in methods.split(",") if part.strip())
+    names = _names(methods)
     tolerance = rest.pop("tolerance_px")
     told = settings_of(
         rest.pop("contrast", None),
@@ -124,6 +127,7 @@ def make_config(
             method: filled(method, options)
             for method, options in parse_settings(settings, names).items()
         },
+        "scores": _names(rest.pop("scores", None) or ""),
         "images": _absolute(rest["images"]),
         "images_root": _absolute(rest["images_root"]) if rest.get("images_root") else None,
         **_placed(contrasts),
@@ -135,6 +139,10 @@ def make_config(
     if tolerance is not None:
         raise InvalidInputError(f"--tolerance-px is for pointing-game, got kind {kind}")
     return explain.Config(**given)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _placed(contrasts: "ContrastSettings | None") -> dict[str, Any]:
@@ -210,13 +218,12 @@ def _run_here(config: "JobConfig", crew: dict[str, Any], *, as_json: bool) -> in
     placement = _placement(crew)
     if isinstance(config, pointing_game.Config):
         summary = pointing_game.run(config, placement, _tell)
-        text, found, totals = summary.render(), summary.to_json(), summary.totals
     else:
         assert isinstance(config, explain.Config)  # noqa: S101 -- there are two kinds
-        totals = explain.run(config, placement, _tell)
-        text, found = "", totals.to_json()
-    click.echo(json.dumps(found) if as_json else "\n".join(filter(None, [text, _told(totals)])))
-    return SOME_FAILED if totals.failed else 0
+        summary = explain.run(config, placement, _tell)
+    text = "\n".join(filter(None, [summary.render(), _told(summary.totals)]))
+    click.echo(json.dumps(summary.to_json()) if as_json else text)
+    return SOME_FAILED if summary.totals.failed else 0
 
 
 def _tell(progress: "Progress") -> None:
@@ -318,6 +325,7 @@ def arguments(config: "JobConfig", crew: dict[str, Any], images: str) -> list[st
         "--seed": config.seed,
         "--limit": config.limit,
         "--max-inputs": config.max_inputs,
+        "--scores": ",".join(config.scores) or None,
         "--format": config.model_format,
         "--device": config.device,
         "--precision": config.precision,

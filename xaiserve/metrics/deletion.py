@@ -120,6 +120,10 @@ class InsertionDeletion:
         both = _probabilities(insertion), _probabilities(deletion)
         return _curves(case, sizes[1], *both, "")
 
+    def bytes_in_flight(self, case: Case) -> int:
+        """Count the image, both fills and the order of the pixels."""
+        return 3 * 4 * case.image.numel() + 8 * case.height * case.width
+
 
 def _curves(
     case: Case, step_px: int, insertion: Curve, deletion: Curve, reason: Reason

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from xaiserve.contrasts.opening import ContrastSettings, settings_of
 from xaiserve.errors import InvalidInputError
 from xaiserve.parameters import MAX_SEED
+from xaiserve.pipelines.scoring import check_scores
 
 MIN_ROWS: Final = 50
 """Before the share of errors means anything."""
@@ -39,7 +40,9 @@ class JobConfig:
     limit
         Only the first so many images.
     max_inputs
-        Model inputs that one explanation may cost.
+        Model inputs that one explanation may cost, without its scores.
+    scores
+        What else to ask the model about every explanation: some of `scoring.SCORES`.
     model_format, trust_code, device, precision
         As `load_classifier` takes them.
     contrast, translator, contrast_options
@@ -73,6 +76,7 @@ class JobConfig:
     seed: int = 0
     limit: int | None = None
     max_inputs: int | None = None
+    scores: tuple[str, ...] = ()
     model_format: str | None = None
     trust_code: bool = False
     device: str = "cpu"
@@ -107,6 +111,7 @@ class JobConfig:
             raise InvalidInputError(
                 f"max_error_share must be above 0 and at most 1, got {self.max_error_share}"
             )
+        check_scores(self.scores)
         _at_least_one("limit", self.limit)
         _at_least_one("max_inputs", self.max_inputs)
         _at_least_one("tasks_per_part", self.tasks_per_part)
@@ -122,7 +127,9 @@ class JobConfig:
 
     def deciding(self) -> dict[str, Any]:  # Any: JSON
         """Return what decides the result of a task besides image, method and model."""
-        return {"kind": self.kind, "seed": self.seed, "max_inputs": self.max_inputs}
+        # Outputs that were begun without scores know no such setting.
+        scores = {"scores": list(self.scores)} if self.scores else {}
+        return {"kind": self.kind, "seed": self.seed, "max_inputs": self.max_inputs, **scores}
 
     @classmethod
     def from_json(cls: type[C], text: str) -> C:  # noqa: PYI019 -- run-time checks refuse Self
@@ -135,7 +142,8 @@ class JobConfig:
         """
         fields: dict[str, Any] = json.loads(text)  # Any: JSON
         try:
-            return cls(**{**fields, "methods": tuple(fields.get("methods", ()))})
+            names = {name: tuple(fields.get(name, ())) for name in ("methods", "scores")}
+            return cls(**{**fields, **names})
         except TypeError as error:
             raise InvalidInputError(f"this is no {cls.kind} configuration: {error}") from error
 

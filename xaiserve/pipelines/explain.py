@@ -12,8 +12,8 @@ from xaiserve.pipelines.cluster import Placement
 from xaiserve.pipelines.config import JobConfig
 from xaiserve.pipelines.dataset import Job, plan_job, run_job
 from xaiserve.pipelines.progress import Progress
+from xaiserve.pipelines.summaries import Summary, publish
 from xaiserve.pipelines.tasks import Task
-from xaiserve.pipelines.totals import Totals, read_totals
 from xaiserve.pipelines.work import Finisher, result_type
 from xaiserve.storage.opening import open_store
 
@@ -45,8 +45,10 @@ def plan(config: Config) -> Job:
 
 def run(
     config: Config, placement: Placement, tell: Callable[[Progress], None] = lambda _: None
-) -> Totals:
+) -> Summary:
     """Explain a data set; running again after a stop goes on where it was.
+
+    The summary of a job with scores is published as ``summary.json``, too.
 
     Raises
     ------
@@ -54,4 +56,4 @@ def run(
         See `plan` and `run_job`.
     """
     run_job(plan(config), placement, tell)
-    return read_totals(open_store(config.out))
+    return publish(open_store(config.out), config)

@@ -1,10 +1,7 @@
 """Does an explanation point at the ground truth? Scores of one task, and of the blind methods."""
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, make_dataclass
-from functools import cache
-from typing import Any, get_type_hints
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +12,7 @@ from xaiserve.explainers.base import Explainer, Explanation
 from xaiserve.metrics.grid_pointing import Feature, GridPointingGame, squares_of
 from xaiserve.metrics.pointing_game import EnergyPointingGame, PointingGame
 from xaiserve.perturb.case import Case
+from xaiserve.pipelines.scoring import values_of, with_columns
 from xaiserve.pipelines.tasks import Task
 from xaiserve.pipelines.work import Finisher, read_image, result_type
 from xaiserve.storage.manifest import ImageRow
@@ -77,7 +75,9 @@ class PointingFinisher(Finisher):
         region = read_truth(task.row, case)
         features = read_features(task.row, case, region)
         scores = self.score(task.row.mask or "", region, features, explanation)
-        found: Explanation = pointed(type(explanation))(**_values(explanation), **_values(scores))
+        found: Explanation = pointed(type(explanation))(
+            **values_of(explanation), **values_of(scores)
+        )
         return found
 
     def score(
@@ -112,23 +112,7 @@ class PointingFinisher(Finisher):
 
 def pointed(owner: type[Explanation]) -> type[Explanation]:
     """Return the explanation's dataclass with the columns of `PointingScores` added."""
-    key: Any = owner  # mypy takes a class to be unhashable because its instances are
-    found: type[Explanation] = _pointed(key)
-    return found
-
-
-@cache
-def _pointed(owner: Any) -> Any:
-    hints = get_type_hints(PointingScores)
-    return make_dataclass(
-        f"Pointed{owner.__name__}",
-        [(each.name, hints[each.name]) for each in dataclasses.fields(PointingScores)],
-        bases=(owner,),
-        frozen=True,
-        slots=True,
-        eq=False,
-        kw_only=True,
-    )
+    return with_columns(owner, PointingScores)
 
 
 def read_truth(row: ImageRow, case: Case) -> Region:
@@ -204,7 +188,3 @@ def _see_whole(row: ImageRow, case: Case) -> None:
             f"feature_squares of row {row.row_id!r} divide the whole picture, of which the model "
             "sees a part: give feature_masks instead"
         )
-
-
-def _values(instance: Any) -> dict[str, Any]:  # Any: a dataclass
-    return {each.name: getattr(instance, each.name) for each in dataclasses.fields(instance)}

@@ -10,11 +10,10 @@ from typing import Any, Final
 from xaiserve.errors import InvalidInputError, XaiServeError
 from xaiserve.explainers.base import Explanation
 from xaiserve.explainers.registry import make_explainer
-from xaiserve.metrics import summary as scores
 from xaiserve.models.frame import Frame
-from xaiserve.perturb.rng import Keys
-from xaiserve.pipelines.pointing_game import SCORED, explanation_counts, score_rows
 from xaiserve.pipelines.reading import stored_results
+from xaiserve.pipelines.summaries import explanation_counts
+from xaiserve.pipelines.tables import POINTING_KIND, columns_for, is_scored, table_of
 from xaiserve.pipelines.totals import Totals, read_totals
 from xaiserve.pipelines.work import finds_sets, read_image
 from xaiserve.report.job import Distribution, Example, FailedRow, JobReport, job_page
@@ -36,7 +35,6 @@ LISTED: Final = 50
 """Failed rows on the page."""
 
 _SIDE_PX: Final = 1000
-_POINTING: Final = "pointing-game"
 _COMMON: Final = ("method", "row_id", "image_name", "status", "error_text", "target_label")
 _Row = Mapping[str, Any]  # a row's columns differ in type
 
@@ -59,20 +57,21 @@ def job_report(store: ObjectStore) -> JobReport:
     if read_manifest(store) is None:
         raise InvalidInputError(f"output {store.uri} must hold a finished job; this one is not")
     job: _Row = json.loads(store.read("job.json"))["configuration"]
-    pointing = job["kind"] == _POINTING
-    columns = _COMMON + SCORED if pointing else _COMMON
-    rows: list[_Row] = read_rows(store, columns).to_pylist()
+    kind, names = job["kind"], job.get("scores", [])
+    pointing, scored = kind == POINTING_KIND, is_scored(kind, names)
+    columns = dict.fromkeys((*_COMMON, *columns_for(kind, names)))
+    rows: list[_Row] = read_rows(store, list(columns)).to_pylist()
     totals = read_totals(store)
     failures = [row for row in rows if row["status"] in FAILURES]
-    best, worst = _extremes(rows) if pointing else ({}, {})
+    best, worst = _extremes(rows, pointing=pointing) if scored else ({}, {})
     return JobReport(
         title="Pointing game" if pointing else "Explanations of a data set",
-        setting=_setting(store, job, totals),
-        summary=_table(rows, job["seed"]) if pointing else None,
+        setting=_setting(store, job, totals, rows),
+        summary=table_of(rows, kind, names, job["seed"]),
         distributions=_distributions(store, totals),
         best=_examples(store, best),
         worst=_examples(store, worst),
-        examples=() if pointing else _examples(store, _first(rows)),
+        examples=() if scored else _examples(store, _first(rows)),
         failures=tuple(
             FailedRow(name=row["row_id"], method=row["method"], reason=row["error_text"] or "")
             for row in failures[:LISTED]
@@ -81,11 +80,9 @@ def job_report(store: ObjectStore) -> JobReport:
     )
 
 
-def _table(rows: Sequence[_Row], seed: int) -> scores.Summary:
-    return scores.summarise(score_rows(rows), Keys.root(seed, "summary"))
-
-
-def _setting(store: ObjectStore, job: _Row, totals: Totals) -> tuple[tuple[str, str], ...]:
+def _setting(
+    store: ObjectStore, job: _Row, totals: Totals, rows: Sequence[_Row]
+) -> tuple[tuple[str, str], ...]:
     inputs = sum(each.model_inputs * (each.ok + each.none + each.failed) for each in totals.methods)
     return (
         ("output", store.uri),
@@ -94,9 +91,14 @@ def _setting(store: ObjectStore, job: _Row, totals: Totals) -> tuple[tuple[str, 
         ("rows", str(totals.rows)),
         ("failed", str(totals.failed)),
         ("model inputs", f"{inputs:.0f}"),
+        *([("model inputs of scores", str(_score_inputs(rows)))] if job.get("scores") else ()),
         ("seed", str(job["seed"])),
         ("model digest", job["model"][:16]),
     )
+
+
+def _score_inputs(rows: Sequence[_Row]) -> int:
+    return sum(row["curve_model_inputs"] or 0 for row in rows)
 
 
 def _distributions(store: ObjectStore, totals: Totals) -> tuple[Distribution, ...]:
@@ -111,11 +113,12 @@ _Chosen = Mapping[str, Sequence[str]]
 """Row ids per method, in the order in which they are shown."""
 
 
-def _extremes(rows: Sequence[_Row]) -> tuple[_Chosen, _Chosen]:
-    """Rank by the pointing game, then by energy, then by id; short lists share no image."""
-    by_method = _by_method(rows, lambda row: row["energy"] is not None)
+def _extremes(rows: Sequence[_Row], *, pointing: bool) -> tuple[_Chosen, _Chosen]:
+    """Rank by agreement with the ground truth, or with the model; short lists share no image."""
+    column, merit = ("energy", _agreement) if pointing else ("insertion", _faithfulness)
+    by_method = _by_method(rows, lambda row: row[column] is not None)
     ranked = {
-        method: [row["row_id"] for row in sorted(own, key=_merit, reverse=True)]
+        method: [row["row_id"] for row in sorted(own, key=merit, reverse=True)]
         for method, own in by_method.items()
     }
     halves = {method: min(PER_METHOD, (len(ids) + 1) // 2) for method, ids in ranked.items()}
@@ -124,9 +127,15 @@ def _extremes(rows: Sequence[_Row]) -> tuple[_Chosen, _Chosen]:
     return best, worst
 
 
-def _merit(row: _Row) -> tuple[float, float, str]:
+def _agreement(row: _Row) -> tuple[float, float, str]:
+    """Rank by the pointing game, then by energy, then by id."""
     hit = row["pointing_game"]
     return (-1.0 if hit is None else hit, row["energy"], row["row_id"])
+
+
+def _faithfulness(row: _Row) -> tuple[float, float, str]:
+    """Rank by insertion less deletion, then by insertion, then by id."""
+    return (row["insertion"] - row["deletion"], row["insertion"], row["row_id"])
 
 
 def _first(rows: Sequence[_Row]) -> _Chosen:
@@ -165,6 +174,9 @@ def _example(task: TaskRow, result: Explanation, scored: _Row) -> Example:
         facts.append(("pointing game", number(scored["pointing_game"], 2)))
         facts.append(("energy in the object", number(scored["energy"])))
         facts.append(("grid squares", number(scored["grid_pointing"], 2)))
+    if "insertion" in scored:
+        facts.append(("insertion", number(scored["insertion"])))
+        facts.append(("deletion", number(scored["deletion"])))
     picture: bytes | None = None
     try:
         original = decode(read_image(task.image_uri)).image

@@ -27,9 +27,11 @@ from xaiserve.errors import (
     XaiServeError,
 )
 from xaiserve.explainers.base import Explainer, Explanation, needs_of
+from xaiserve.metrics.deletion import FaithfulnessCurves
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
-from xaiserve.perturb.ticket import Cost, Limits
+from xaiserve.perturb.ticket import Cost, Limits, Ticket
+from xaiserve.pipelines.scoring import Scorer, with_curves
 from xaiserve.pipelines.tasks import Task, describe
 from xaiserve.storage.opening import is_s3, read_uri
 from xaiserve.storage.records import Status, TaskRow
@@ -58,10 +60,11 @@ class Finisher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """One task's row, and its result if there is one."""
+    """One task's row, its result if there is one, and what its scores cost."""
 
     row: TaskRow
     result: Explanation | None = None
+    score_inputs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,17 @@ class _Loaded:
     task: Task
     case: Case
     scores: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Explained:
+    """What a method made of a task, and the question about its scores if they are wanted."""
+
+    loaded: _Loaded
+    cost: Cost = field(default_factory=Cost)
+    explanation: Explanation | None = None
+    error: Exception | None = None
+    scoring: Ticket[FaithfulnessCurves] | None = None
 
 
 def result_type(explainer: Explainer) -> type[Explanation]:
@@ -102,6 +116,8 @@ class Bench:
         Makes the contrast pictures of rows that name none, for methods that need one.
     drawing
         Held while it does, for benches in several threads share it.
+    scorer
+        Asks for the scores of every explanation, if a job wants some.
     """
 
     explainer: Explainer
@@ -112,6 +128,7 @@ class Bench:
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
     contrasts: ContrastProvider | None = None
     drawing: AbstractContextManager[object] = field(default_factory=nullcontext)
+    scorer: Scorer | None = None
 
     def lost(self, tasks: Sequence[Task], reason: str) -> list[Finished]:
         """Return rows that say why ``tasks`` were not explained."""
@@ -129,8 +146,17 @@ class Bench:
         return [found[task.task_id] for task in tasks]
 
     def _explain(self, tasks: Sequence[Task]) -> Iterator[Finished]:
-        loaded: deque[_Loaded] = deque()
         refused: list[Finished] = []
+        flying: deque[_Explained] = deque()
+        for each in self._explained(tasks, refused):
+            flying.append(self._asked(each))
+            if len(flying) > AHEAD:
+                yield self._finished(flying.popleft())
+        yield from map(self._finished, flying)
+        yield from refused
+
+    def _explained(self, tasks: Sequence[Task], refused: list[Finished]) -> Iterator[_Explained]:
+        loaded: deque[_Loaded] = deque()
         fresh = self._cases(tasks, loaded, refused)
         limits = Limits(max_inputs=self.max_inputs)
         done = False
@@ -140,7 +166,7 @@ class Bench:
                 for outcome in outcomes(
                     self.explainer, self.engine, cases, seed=self.seed, limits=limits
                 ):
-                    yield self._finished(
+                    yield _Explained(
                         loaded.popleft(), outcome.cost, outcome.explanation, outcome.error
                     )
                 done = True
@@ -153,8 +179,14 @@ class Bench:
                     raise
                 faulty = loaded.popleft()
                 _LOG.exception("%s failed on image %s", self.explainer.name, faulty.case.image_id)
-                yield self._finished(faulty, Cost(), None, error)
-        yield from refused
+                yield _Explained(faulty, error=error)
+
+    def _asked(self, explained: _Explained) -> _Explained:
+        """Ask for the scores of an explanation, while the next are being explained."""
+        if self.scorer is None or explained.explanation is None:
+            return explained
+        scoring = self.scorer.ask(explained.loaded.case, explained.explanation)
+        return dataclasses.replace(explained, scoring=scoring)
 
     def _cases(
         self, tasks: Sequence[Task], loaded: deque[_Loaded], refused: list[Finished]
@@ -204,7 +236,7 @@ class Bench:
             if isinstance(found, StoreUnavailableError):
                 raise found
             if isinstance(found, XaiServeError):
-                refused.append(self._finished(each, Cost(), None, found))
+                refused.append(self._finished(_Explained(each, error=found)))
             else:
                 yield dataclasses.replace(each, case=found)
 
@@ -233,20 +265,10 @@ class Bench:
         target = int(loaded.scores.argmax()) if wanted is None else spec.class_index(wanted)
         return dataclasses.replace(loaded, case=dataclasses.replace(loaded.case, target=target))
 
-    def _finished(
-        self,
-        loaded: _Loaded,
-        cost: Cost,
-        explanation: Explanation | None,
-        error: Exception | None,
-    ) -> Finished:
+    def _finished(self, explained: _Explained) -> Finished:
+        loaded, cost, scoring = explained.loaded, explained.cost, explained.scoring
         task, case = loaded.task, loaded.case
-        result = None
-        try:
-            if explanation is not None:
-                result = self.finisher.finish(task, case, explanation)
-        except (InvalidInputError, NotFoundError) as fault:
-            error = fault
+        result, error = self._result(explained)
         row = self._row(
             task,
             _status(error),
@@ -262,7 +284,27 @@ class Bench:
             frame=case.frame,
             contrast=case.contrast,
         )
-        return Finished(row, result)
+        return Finished(row, result, scoring.cost.model_inputs if scoring else 0)
+
+    def _result(self, explained: _Explained) -> tuple[Explanation | None, Exception | None]:
+        """Make what is stored of an explanation, or say why there is nothing to store."""
+        loaded, scoring = explained.loaded, explained.scoring
+        if explained.explanation is None:
+            return None, explained.error
+        try:
+            result = self.finisher.finish(loaded.task, loaded.case, explained.explanation)
+        except (InvalidInputError, NotFoundError) as fault:
+            return None, fault
+        if scoring is None:
+            return result, None
+        error = scoring.future.exception()
+        if error is None:
+            return with_curves(result, scoring), None
+        if not isinstance(error, Exception):
+            raise error
+        if not isinstance(error, XaiServeError):  # a bug, or the model's; no other row's fault
+            _LOG.error("scores failed on image %s", loaded.case.image_id, exc_info=error)
+        return None, error
 
     def _row(self, task: Task, status: Status, error: Exception | None, **found: Any) -> TaskRow:
         model, method = self.engine.classifier, describe(self.explainer)

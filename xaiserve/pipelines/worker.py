@@ -11,7 +11,7 @@ import torch
 from xaiserve.contrasts.base import Ask, ContrastProvider, asker
 from xaiserve.contrasts.opening import open_provider
 from xaiserve.errors import ModelUnavailableError, StoreUnavailableError, XaiServeError
-from xaiserve.explainers.base import Explainer
+from xaiserve.explainers.base import Explainer, Explanation
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.classifier import Classifier
 from xaiserve.models.frame import Frame
@@ -21,6 +21,7 @@ from xaiserve.models.sources import Format
 from xaiserve.models.spec import ModelSpec
 from xaiserve.perturb.engine import Engine
 from xaiserve.pipelines.config import JobConfig
+from xaiserve.pipelines.scoring import CurveScores, Scorer, with_columns
 from xaiserve.pipelines.tasks import Chunk
 from xaiserve.pipelines.work import Bench, Finished, Finisher
 from xaiserve.storage.dataset import Part
@@ -58,6 +59,8 @@ class PartReport:
     ----------
     failed
         Rows without an explanation that should have one.
+    model_inputs
+        Of explanations and scores.
     seconds
         From the first image to the published part.
     fault
@@ -118,15 +121,18 @@ class Worker:
         return PartReport(
             done=len(rows),
             failed=sum(each.row.status in FAILURES for each in rows),
-            model_inputs=sum(each.row.model_inputs for each in rows),
+            model_inputs=sum(each.row.model_inputs + each.score_inputs for each in rows),
             seconds=monotonic() - started,
         )
 
     def _write(self, method: str, rows: Sequence[Finished]) -> None:
-        finisher = self._order.finisher
-        row_format = RowFormat(finisher.result_type(self._explainer(method)), Frame)
+        row_format = RowFormat(self._stored_type(method), Frame)
         results = ResultSet(self._store, self._order.config_digest)
         results.write_part([(each.row, each.result) for each in rows], row_format)
+
+    def _stored_type(self, method: str) -> type[Explanation]:
+        found = self._order.finisher.result_type(self._explainer(method))
+        return with_columns(found, CurveScores) if self._order.config.scores else found
 
     def _bench(self, method: str) -> Bench:
         desk, config = self._desk(), self._order.config
@@ -138,6 +144,7 @@ class Worker:
             config.max_inputs,
             contrasts=desk.contrasts,
             drawing=desk.drawing,
+            scorer=Scorer(desk.engine, config.seed) if config.scores else None,
         )
 
     def _explainer(self, method: str) -> Explainer:

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from xaiserve.metrics.deletion import InsertionDeletion
 from xaiserve.metrics.summary import BASELINES, Cell, MethodSummary, Summary
 from xaiserve.metrics.tally import Estimate
 from xaiserve.report.page import environment
 
 _BAR_STEP_PX: Final = 36
 _BAR_HEIGHT_PX: Final = 76
+_CURVES: Final = frozenset({InsertionDeletion.insertion.name, InsertionDeletion.deletion.name})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +67,11 @@ class JobReport:
     setting
         Names and values as they are shown: images, model, seed, cost, time, ...
     summary
-        The table; none for a job without ground truth.
+        The table; none for a job without scores.
     best, worst
         By a score, best and worst first.
     examples
-        Chosen without regard to a score; for a job without ground truth.
+        Chosen without regard to a score; for a job without scores.
     failures
         The first few of ``failed`` rows.
     """
@@ -88,12 +90,15 @@ class JobReport:
 def job_page(report: JobReport) -> str:
     """Lay out the summary of a job as HTML."""
     summary = report.summary
+    metrics = {column.metric for column in summary.columns} if summary else set()
     return (
         environment()
         .get_template("job.html")
         .render(
             title=report.title,
             setting=report.setting,
+            pointing=bool(metrics - _CURVES),
+            curves=bool(metrics & _CURVES),
             columns=_titles(summary) if summary else (),
             lines=[_line(method, summary) for method in summary.methods] if summary else (),
             histograms=[_histogram(one) for one in report.distributions if one.images],
