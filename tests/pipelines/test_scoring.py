@@ -179,7 +179,7 @@ def test_the_page_of_an_explain_job_has_the_table_and_cases_by_insertion_less_de
 def test_the_page_of_a_pointing_game_shows_both_in_one_table(pointed):
     page = write_report(pointed[1])
     assert page.count("<th>method</th>") == 1
-    assert "Does the explanation point at the object?" in page
+    assert "Does the explanation point at the object, and is it faithful to the model?" in page
     assert "<th>deletion (less is better)</th>" in page
     assert "Higher is better, except for deletion." in page
 
