@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -34,6 +35,25 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"real classifiers and images are absent: no folder {DATA}")
     return DATA
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Start a Ray cluster for the tests of a module; others start and end their own."""
+    import ray  # noqa: PLC0415 -- its environment is set above, and few tests need it
+
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=300 * 2**20,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,12 @@ from xaiserve.testing.contracts import ExplainerContract
 SIDE = 24
 IMAGE = toys.toy_image(SIDE)
 FAR = [(2, 7, 2, 7), (2, 7, 17, 22), (17, 22, 2, 7), (17, 22, 17, 22)]
-SMALL = MultiRex(iterations=8, chunk=4, spotlights=8, spotlight_radius=5, scale_radii=False)
+BRIEF = {"climb_rounds": 30, "restarts": 1, "exclude_rounds": 2, "exclude_iterations": 2}
+"""Where there is one set, the search for more is what costs."""
+
+SMALL = MultiRex(
+    iterations=8, chunk=4, spotlights=8, spotlight_radius=5, scale_radii=False, **BRIEF
+)
 
 
 def explained(classifier, explainer=SMALL, *, max_rows=64, seed=0, on_event=lambda _: None):
@@ -122,14 +127,14 @@ def test_a_fill_with_the_label_but_too_little_confidence_is_not_released():
 
     found = explained(
         toys.ToyClassifier("always decided", spec, function),
-        MultiRex(iterations=2, chunk=8, spotlights=2, budget=2, tau=0.9),
+        MultiRex(iterations=2, chunk=8, spotlights=2, budget=2, tau=0.9, **BRIEF),
     )
     assert not found.trivial
     assert all(one.confidence >= 0.9 * found.confidence for one in found.explanations)
 
 
 def test_a_classifier_that_needs_every_pixel_has_a_flat_map_and_no_explanation():
-    explainer = MultiRex(iterations=3, spotlights=3, budget=2)
+    explainer = MultiRex(iterations=3, spotlights=3, budget=2, **BRIEF)
     with pytest.raises(NoExplanationError, match=r"keeps target 1 \(the map is flat\)"):
         explained(toys.whole_classifier(IMAGE), explainer)
 
@@ -164,7 +169,7 @@ def test_a_higher_tau_asks_for_more_confidence():
     image = toys.toy_image(SIDE, light=(8, 16, 8, 16))
     classifier = toys.light_classifier(image)
     case = toys.toy_case(classifier, image)
-    explainer = MultiRex(iterations=4, chunk=4, spotlights=1, tau=0.9)
+    explainer = MultiRex(iterations=4, chunk=4, spotlights=1, tau=0.9, **BRIEF)
     found = run(explainer.plan(case, Keys.root(0, case.image_id)), classifier)
     assert found.explanations[0].confidence >= 0.9 * found.confidence
 

@@ -134,7 +134,8 @@ def test_sets_are_sufficient_over_the_stated_fill(baseline):
     classifier = toys.patch_classifier(image, (4, 12, 8, 16))
     context = toys.toy_image(24, seed=7)
     case = replace(toys.toy_case(classifier, image), context=context)
-    options = {"iterations": 4, "chunk": 8, "baseline": baseline}
+    # One set is there: the search for more is kept short.
+    options = {"iterations": 4, "chunk": 8, "baseline": baseline, "climb_rounds": 30, "restarts": 1}
     explainer = make_explainer("multirex", {key: str(value) for key, value in options.items()})
     found = run(explainer.plan(case, KEYS), classifier)
     fill = make_scenes(explainer, case, KEYS).extraction.fill

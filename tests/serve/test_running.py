@@ -13,7 +13,6 @@ import httpx
 import numpy as np
 import onnx
 import pytest
-import ray
 import torch
 import tritonclient.http as triton
 from onnx import TensorProto, helper, numpy_helper
@@ -87,32 +86,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def service(folder: Path) -> Iterator[RunningService]:
+def service(folder: Path, cluster: None) -> Iterator[RunningService]:  # noqa: ARG001
     """Two models of which each works on one explanation at a time and lets none wait."""
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=300 * 2**20,
-    )
     large = write_model(folder.parent / "large", 256)
-    try:
-        config = {
-            "models": {
-                "toy": {"source": str(folder), "batch_rows": 64},
-                "large": {"source": str(large), "batch_rows": 64},
-            },
-            "queue": {"running": 1, "waiting": 0},
-            "port": free_port(),
-            "answers": {"store": str(folder.parent / "answers")},
-        }
-        running = start_service(make_config(config))
-        yield running
-        running.stop()
-    finally:
-        ray.shutdown()
+    config = {
+        "models": {
+            "toy": {"source": str(folder), "batch_rows": 64},
+            "large": {"source": str(large), "batch_rows": 64},
+        },
+        "queue": {"running": 1, "waiting": 0},
+        "port": free_port(),
+        "answers": {"store": str(folder.parent / "answers")},
+    }
+    running = start_service(make_config(config))
+    yield running
+    running.stop()
 
 
 @pytest.fixture

@@ -43,27 +43,16 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def service(translator: Path) -> Iterator[RunningService]:
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=300 * 2**20,
-    )
+def service(translator: Path, cluster: None) -> Iterator[RunningService]:  # noqa: ARG001
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     model = {"source": "embedded", "batch_rows": 64, "translator": str(translator)}
     kept = {"store": str(translator.parent / "answers")}
     config = {"models": {"lesions": model}, "port": port, "answers": kept}
-    try:
-        running = start_service(make_config(config))
-        yield running
-        running.stop()
-    finally:
-        ray.shutdown()
+    running = start_service(make_config(config))
+    yield running
+    running.stop()
 
 
 def pictures(count: int) -> list[bytes]:
