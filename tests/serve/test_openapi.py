@@ -33,6 +33,10 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(
+    # Not of a strategy: some library asks Python's generator while cases are drawn.
+    "ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning"
+)
 def test_no_route_fails_whatever_the_document_allows(document: Any):
     routes = [found.ok() for found in document.get_all_operations()]
     for route in routes:
