@@ -1,5 +1,6 @@
 import pytest
 
+from xaiserve.errors import NoExplanationError
 from xaiserve.explainers.multirex import MultiRex
 from xaiserve.explainers.multirex.idle import _WORK, idle_notes
 from xaiserve.explainers.registry import make_explainer
@@ -35,6 +36,12 @@ def test_neither_defaults_nor_presets_set_what_has_no_effect(preset):
 def test_every_option_that_is_listed_exists():
     known = {each.name for each in parameters_of(MultiRex)}
     assert {name for names, _, _ in _WORK for name in names} <= known
+
+
+def test_a_confidence_that_nothing_reaches_is_no_explanation():
+    asked = MultiRex(**QUICK, tau=2.0)
+    with pytest.raises(NoExplanationError, match="with 2 times the whole image's confidence: low"):
+        explain(asked, toy_case(MODEL, IMAGE), MODEL)
 
 
 def test_an_explanation_carries_the_note():

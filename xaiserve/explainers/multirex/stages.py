@@ -107,7 +107,7 @@ class Stages:
                 "nearly all of it; raise iterations, lower min_box_area, or choose another baseline"
             )
         tau = self._options.tau
-        wanted = f" with {tau:g} of the whole image's confidence" if tau else ""
+        wanted = f" with {tau:g} times the whole image's confidence" if tau else ""
         raise NoExplanationError(
             f"no set of pixels makes the model decide for target {self._case.target}{wanted}: "
             f"{'lower tau, or ' if tau else ''}choose the class that it decides for"
