@@ -41,6 +41,7 @@ def data() -> Path:
 def cluster() -> Iterator[None]:
     """Start a Ray cluster for the tests of a module; others start and end their own."""
     import ray  # noqa: PLC0415 -- its environment is set above, and few tests need it
+    from ray import serve  # noqa: PLC0415
 
     ray.init(
         address="local",
@@ -50,6 +51,7 @@ def cluster() -> Iterator[None]:
         logging_level="ERROR",
         object_store_memory=300 * 2**20,
     )
+    serve.shutdown()  # forgets a controller of an earlier Ray, which Serve takes for this one's
     try:
         yield
     finally:

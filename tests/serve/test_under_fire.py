@@ -10,6 +10,7 @@ import httpx
 import psutil
 import pytest
 import ray
+from ray import serve
 
 from tests.serve.test_running import RunningService, free_port, picture, start_service, write_model
 from xaiserve.serve.config import make_config
@@ -36,6 +37,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
         logging_level="ERROR",
         object_store_memory=300 * 2**20,
     )
+    serve.shutdown()  # forgets a controller of an earlier Ray, which Serve takes for this one's
     try:
         source = write_model(folder / "model", 256)
         config = {
