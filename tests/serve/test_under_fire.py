@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import psutil
 import pytest
-import ray
-from ray import serve
 
 from tests.serve.test_running import RunningService, free_port, picture, start_service, write_model
 from xaiserve.serve.config import make_config
@@ -27,30 +25,21 @@ MEMORY_BYTES = 64 << 20
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+def service(
+    cluster: None,  # noqa: ARG001
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[RunningService]:
     folder = tmp_path_factory.mktemp("fire")
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=300 * 2**20,
-    )
-    serve.shutdown()  # forgets a controller of an earlier Ray, which Serve takes for this one's
-    try:
-        source = write_model(folder / "model", 256)
-        config = {
-            "models": {"large": {"source": str(source), "batch_rows": 64}},
-            "queue": {"running": 4, "waiting": 32},
-            "answers": {"store": str(folder / "answers")},
-            "port": free_port(),
-        }
-        running = start_service(make_config(config))
-        yield running
-        running.stop()
-    finally:
-        ray.shutdown()
+    source = write_model(folder / "model", 256)
+    config = {
+        "models": {"large": {"source": str(source), "batch_rows": 64}},
+        "queue": {"running": 4, "waiting": 32},
+        "answers": {"store": str(folder / "answers")},
+        "port": free_port(),
+    }
+    running = start_service(make_config(config))
+    yield running
+    running.stop()
 
 
 def replica(part: str) -> psutil.Process:
