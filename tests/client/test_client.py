@@ -27,9 +27,9 @@ from xaiserve.errors import (
     UnsupportedMediaError,
 )
 from xaiserve.explainers.multirex import MultiRexExplanation
-from xaiserve.serve.classifier import ClassifierServer
 from xaiserve.serve.config import Queue
 from xaiserve.serve.ingress import build_ingress
+from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 
 SMALL = {"iterations": 2, "spotlights": 4, "chunk": 2}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from xaiserve.serve.metrics import METRICS, Metric
+from xaiserve.serve.observing.metrics import METRICS, Metric
 
 FILE = Path(__file__).resolve().parents[2] / "deploy" / "grafana.json"
 EXPORTED = {name: metric for metric in METRICS for name in metric.exported}

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from xaiserve.serve.config import make_config
-from xaiserve.serve.tracing import EXPORTERS
+from xaiserve.serve.observing.tracing import EXPORTERS
 
 NOTES = (Path(__file__).resolve().parents[2] / "deploy" / "README.md").read_text()
 

@@ -21,9 +21,9 @@ from xaiserve.models.loading import load_classifier
 from xaiserve.models.remote_classifier import load_remote
 from xaiserve.models.remote_connection import Connection, Pace
 from xaiserve.models.spec_json import spec_to_json
-from xaiserve.serve.classifier import ClassifierServer
 from xaiserve.serve.config import Queue, Uploads
 from xaiserve.serve.ingress import build_ingress
+from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 from xaiserve.testing.toys import any_classifier, toy_spec
 

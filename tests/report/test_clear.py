@@ -26,8 +26,8 @@ from xaiserve.report.overlays import over_original, overlay_png, sketch
 from xaiserve.report.page import Shown, embeddable, explain_page, figures
 from xaiserve.report.panels import Panel
 from xaiserve.report.subject import Document, Subject
-from xaiserve.serve.clear_bodies import ClearDetailsBody
-from xaiserve.serve.schemas import ExplainBody
+from xaiserve.serve.bodies.clear import ClearDetailsBody
+from xaiserve.serve.bodies.explanations import ExplainBody
 from xaiserve.storage.rle import rle_to_mask
 from xaiserve.testing.clear_explanations import (
     BOXES,

@@ -10,9 +10,9 @@ import pytest_asyncio
 import torch
 
 from xaiserve.models.preparing import prepare
-from xaiserve.serve.classifier import ClassifierServer
 from xaiserve.serve.config import Budget, Queue, Uploads
 from xaiserve.serve.ingress import build_ingress
+from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 from xaiserve.storage.pictures import decode, encode_png
 from xaiserve.testing.toys import ToyClassifier, any_classifier, toy_image, toy_spec

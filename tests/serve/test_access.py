@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 
 from tests.serve.conftest import BUDGET, UPLOADS, Toy
-from xaiserve.serve.access import OPEN, REREAD_S, Guard, scopes_of
-from xaiserve.serve.classifier import ClassifierServer
+from xaiserve.serve.access.guard import OPEN, REREAD_S, Guard, scopes_of
+from xaiserve.serve.access.keys import SCOPES, add_key, make_key, revoke_key
 from xaiserve.serve.ingress import build_ingress
-from xaiserve.serve.keys import SCOPES, add_key, make_key, revoke_key
+from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,9 +10,9 @@ from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
 from tests.serve.conftest import BUDGET, UPLOADS, client_of
 from xaiserve.errors import InvalidInputError
-from xaiserve.serve.autoscaling import STAT, PendingInputs, wanted_replicas
 from xaiserve.serve.config import make_config
-from xaiserve.serve.scaling import scale_options
+from xaiserve.serve.replicas.autoscaling import STAT, PendingInputs, wanted_replicas
+from xaiserve.serve.replicas.scaling import scale_options
 from xaiserve.serve.service import Service
 
 TARGET = 100.0

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from xaiserve.errors import ModelUnavailableError
-from xaiserve.serve.checking import check_models
-from xaiserve.serve.config import ModelSettings
+from xaiserve.serve.model_settings import ModelSettings
+from xaiserve.serve.replicas.checking import check_models
 from xaiserve.testing.jobs import write_model
 
 FACTORIES = """

@@ -15,9 +15,10 @@ from xaiserve.errors import (
 from xaiserve.explainers.baselines.occlusion import Occlusion
 from xaiserve.explainers.multirex import MultiRex
 from xaiserve.perturb.ticket import Limits
-from xaiserve.serve.classifier import ClassifierServer
 from xaiserve.serve.config import Queue
-from xaiserve.serve.requests import ExplainRequest, PredictRequest, Upload
+from xaiserve.serve.incoming.requests import ExplainRequest, PredictRequest, Upload
+from xaiserve.serve.replicas.classifier import ClassifierServer
+from xaiserve.serve.replicas.searching import blamed
 from xaiserve.testing.toys import ToyClassifier
 
 LONG = MultiRex(iterations=200, spotlights=200, chunk=1)
@@ -176,8 +177,6 @@ async def test_the_health_check_fails_for_a_model_that_does_not(toy: Toy):
 
 @pytest.mark.parametrize(("waited_s", "kind"), [(3.0, CapacityError), (0.5, QueryBudgetError)])
 def test_a_budget_that_the_queue_has_spent_is_blamed_on_the_queue(toy: Toy, waited_s, kind):
-    server = serve(toy.classifier)
     request = explain(toy.png, limits=Limits(max_seconds=4))
-    blamed = server._blamed(QueryBudgetError("spent"), request, waited_s)
-    server.close()
-    assert type(blamed) is kind
+    error = blamed(QueryBudgetError("spent"), request, waited_s, retry_after_s=5)
+    assert type(error) is kind

@@ -10,13 +10,9 @@ import torch
 
 from tests.serve.conftest import BUDGET, QUEUE, UPLOADS, Toy, client_of
 from xaiserve.contrasts.gan import GanContrasts
-from xaiserve.errors import (
-    InvalidInputError,
-    ModelUnavailableError,
-    NoExplanationError,
-)
-from xaiserve.serve.classifier import ClassifierServer
+from xaiserve.errors import InvalidInputError, ModelUnavailableError, NoExplanationError
 from xaiserve.serve.config import make_config
+from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 from xaiserve.storage.pictures import decode, encode_png
 from xaiserve.testing.toys import brightness_classifier, toy_image

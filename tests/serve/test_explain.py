@@ -14,7 +14,7 @@ from xaiserve.api import explain, load_case
 from xaiserve.cli import main
 from xaiserve.explainers.multirex import MultiRexExplanation
 from xaiserve.models.loading import load_classifier
-from xaiserve.serve.classifier import ClassifierServer
+from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 from xaiserve.storage.pictures import encode_png
 from xaiserve.storage.rle import rle_to_mask

@@ -26,11 +26,11 @@ from xaiserve.errors import (
     TooLargeError,
     XaiServeError,
 )
-from xaiserve.serve import fetching
-from xaiserve.serve.addresses import choose
-from xaiserve.serve.classifier import ClassifierServer
 from xaiserve.serve.config import make_config
-from xaiserve.serve.fetching import Fetcher
+from xaiserve.serve.incoming import fetching
+from xaiserve.serve.incoming.addresses import choose
+from xaiserve.serve.incoming.fetching import Fetcher
+from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 from xaiserve.serve.settings import Sources
 from xaiserve.storage.s3 import S3Store

@@ -8,8 +8,8 @@ from fastapi import Response
 from tests.serve.conftest import Toy
 from tests.serve.test_results import ASKED, Clock, fetched, running
 from xaiserve.errors import ConflictError, InvalidInputError
-from xaiserve.serve.classifier import ClassifierServer
-from xaiserve.serve.idempotency import Replays
+from xaiserve.serve.kept.idempotency import Replays
+from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.storage.local import LocalStore
 
 KEY = {"idempotency-key": "7c4a8d09"}

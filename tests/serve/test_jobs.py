@@ -15,9 +15,9 @@ from xaiserve.dispatch.submission import JobServer, SubmittedJob
 from xaiserve.errors import InvalidInputError, NotFoundError
 from xaiserve.pipelines.progress import PROGRESS, Progress
 from xaiserve.serve import jobs as serve_jobs
-from xaiserve.serve.classifier import ClassifierServer
-from xaiserve.serve.config import ModelSettings
 from xaiserve.serve.jobs import Jobs
+from xaiserve.serve.model_settings import ModelSettings
+from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 from xaiserve.serve.settings import Jobs as JobSettings
 

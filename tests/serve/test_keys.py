@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from xaiserve.errors import CapacityError, ConflictError, InvalidInputError, NotFoundError
-from xaiserve.serve.keys import ApiKey, add_key, make_key, read_keys, revoke_key
-from xaiserve.serve.quotas import Quota
+from xaiserve.serve.access.keys import ApiKey, add_key, make_key, read_keys, revoke_key
+from xaiserve.serve.access.quotas import Quota
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -12,9 +12,9 @@ import pytest
 
 from tests.serve.conftest import BUDGET, UPLOADS, make_toy
 from tests.serve.live import listening
-from xaiserve.serve.classifier import ClassifierServer
 from xaiserve.serve.config import Queue
 from xaiserve.serve.ingress import build_ingress
+from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 
 TOY = make_toy()

@@ -18,17 +18,17 @@ from tests.serve.conftest import BUDGET, QUEUE, UPLOADS, Toy
 from xaiserve.errors import CapacityError, InvalidInputError
 from xaiserve.explainers.baselines.occlusion import Occlusion
 from xaiserve.perturb.ticket import Limits, Ticket
-from xaiserve.serve import tracing
-from xaiserve.serve.access import Guard
-from xaiserve.serve.classifier import ClassifierServer
+from xaiserve.serve.access.guard import Guard
+from xaiserve.serve.access.keys import add_key, make_key, utc_now
+from xaiserve.serve.incoming.requests import ExplainRequest, PredictRequest, Upload
 from xaiserve.serve.ingress import build_ingress
-from xaiserve.serve.keys import add_key, make_key, utc_now
-from xaiserve.serve.logs import JsonLines, TextLines, configure_logs
-from xaiserve.serve.metrics import METRICS
-from xaiserve.serve.requests import ExplainRequest, PredictRequest, Upload
+from xaiserve.serve.observing import tracing
+from xaiserve.serve.observing.logs import JsonLines, TextLines, configure_logs
+from xaiserve.serve.observing.metrics import METRICS
+from xaiserve.serve.replicas.classifier import ClassifierServer
+from xaiserve.serve.replicas.watching import Explaining, Watch
 from xaiserve.serve.service import Service
 from xaiserve.serve.settings import Logs, Tracing
-from xaiserve.serve.watching import Explaining, Watch
 from xaiserve.testing.meters import MemoryMeter
 
 CELLS = 3
@@ -288,7 +288,7 @@ def test_a_batch_of_several_plans_is_linked_to_all_of_them(spans: InMemorySpanEx
 async def test_without_a_provider_nothing_is_kept(toy: Toy, watched: ClassifierServer):
     await watched.explain(explain(toy))
 
-    assert len(watched._batches._plans) == 0
+    assert len(watched._searches._batches._plans) == 0
 
 
 def test_the_settings_are_what_serve_takes():
@@ -296,7 +296,7 @@ def test_the_settings_are_what_serve_takes():
     taken = tracing.service_tracing(Tracing(sampling_ratio=1))
     assert taken == {
         "enabled": True,
-        "exporter_import_path": "xaiserve.serve.tracing:otlp_exporters",
+        "exporter_import_path": "xaiserve.serve.observing.tracing:otlp_exporters",
         "sampling_ratio": 1,
     }
 

@@ -13,9 +13,9 @@ from tritonclient.utils import InferenceServerException
 
 from tests.serve.conftest import BUDGET, UPLOADS, Toy, make_toy
 from tests.serve.live import listening
-from xaiserve.serve.classifier import ClassifierServer
 from xaiserve.serve.config import Queue
 from xaiserve.serve.ingress import build_ingress
+from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 
 PATH = "/v2/models/toy"

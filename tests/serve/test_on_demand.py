@@ -5,13 +5,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from xaiserve.errors import (
-    CapacityError,
-    InvalidInputError,
-    ModelUnavailableError,
-    NotFoundError,
-)
-from xaiserve.serve.on_demand import Shelf
+from xaiserve.errors import CapacityError, InvalidInputError, ModelUnavailableError, NotFoundError
+from xaiserve.serve.replicas.on_demand import Shelf
 from xaiserve.testing.meters import MemoryMeter
 
 SIZES = {"a": 40, "b": 40, "c": 40, "large": 100, "huge": 101}

@@ -12,10 +12,10 @@ import pytest_asyncio
 
 from tests.serve.conftest import BUDGET, QUEUE, UPLOADS, client_of
 from tests.serve.test_running import picture, write_model
-from xaiserve.serve import on_demand_replica
-from xaiserve.serve.config import ModelSettings, OnDemand
-from xaiserve.serve.on_demand_replica import PER_MODEL, OnDemandReplica, model_bytes
+from xaiserve.serve.model_settings import ModelSettings, OnDemand
 from xaiserve.serve.problems import Problem, ProblemError
+from xaiserve.serve.replicas import on_demand_replica
+from xaiserve.serve.replicas.on_demand_replica import PER_MODEL, OnDemandReplica, model_bytes
 from xaiserve.serve.service import Service
 from xaiserve.serve.settings import Logs
 from xaiserve.testing.meters import MemoryMeter

@@ -10,9 +10,9 @@ from schemathesis.checks import not_a_server_error
 
 from tests.serve.conftest import UPLOADS, make_toy
 from tests.serve.test_results import service_of
-from xaiserve.serve.classifier import ClassifierServer
 from xaiserve.serve.config import Queue
 from xaiserve.serve.ingress import build_ingress
+from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.storage.local import LocalStore
 
 EXAMPLES = 15

@@ -15,11 +15,13 @@ from xaiserve.errors import (
     NoExplanationError,
     XaiServeError,
 )
+from xaiserve.serve.bodies.explanations import ExplainBody
+from xaiserve.serve.bodies.lists import ModelBody
+from xaiserve.serve.bodies.scores import PredictBody
+from xaiserve.serve.bodies.told import Told
+from xaiserve.serve.incoming.requests import ExplainRequest, PredictRequest, Scored, ScoreRequest
 from xaiserve.serve.problems import ProblemError, problem_of
-from xaiserve.serve.requests import ExplainRequest, PredictRequest, Scored, ScoreRequest
-from xaiserve.serve.schemas import ExplainBody, ModelBody, PredictBody
 from xaiserve.serve.service import Service
-from xaiserve.serve.telling import Told
 
 
 class Failing:

@@ -14,9 +14,9 @@ from tests.serve.test_classifier_server import Gate, serve
 from tests.serve.test_explain import ask as search
 from tests.serve.test_stream import EVENTS, events, without_times
 from xaiserve.errors import StoreUnavailableError
-from xaiserve.serve.explanations import Explanations
-from xaiserve.serve.result_cache import MARGIN, ResultCache
-from xaiserve.serve.schemas import ExplainBody
+from xaiserve.serve.bodies.explanations import ExplainBody
+from xaiserve.serve.kept.explanations import Explanations
+from xaiserve.serve.kept.result_cache import MARGIN, ResultCache
 from xaiserve.serve.service import Service
 from xaiserve.storage.local import LocalStore
 from xaiserve.testing.toys import ToyClassifier

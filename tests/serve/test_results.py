@@ -13,13 +13,13 @@ from tests.serve.test_stream import without_times
 from xaiserve.errors import CapacityError, ModelUnavailableError, StoreUnavailableError
 from xaiserve.explainers.multirex import MultiRex
 from xaiserve.perturb.ticket import Limits
-from xaiserve.serve.accepted import Accepted, accepted_of
-from xaiserve.serve.classifier import ClassifierServer
-from xaiserve.serve.explanations import Explanations
-from xaiserve.serve.idempotency import Replays
-from xaiserve.serve.requests import ClassifierPort, ExplainRequest, Upload
-from xaiserve.serve.result_store import LEASE_S, Ended, ResultStore
-from xaiserve.serve.results import Results, patiently
+from xaiserve.serve.incoming.requests import ClassifierPort, ExplainRequest, Upload
+from xaiserve.serve.kept.accepted import Accepted, accepted_of
+from xaiserve.serve.kept.explanations import Explanations
+from xaiserve.serve.kept.idempotency import Replays
+from xaiserve.serve.kept.result_store import LEASE_S, Ended, ResultStore
+from xaiserve.serve.kept.results import Results, patiently
+from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 from xaiserve.storage.local import LocalStore
 from xaiserve.storage.objects import ObjectStore

@@ -13,9 +13,9 @@ import ray
 from pydantic import PydanticDeprecatedSince20
 
 from tests.serve.test_running import ask, free_port, picture, write_model
+from xaiserve.serve.access.keys import add_key, make_key, utc_now
 from xaiserve.serve.config import ServiceConfig, make_config
-from xaiserve.serve.keys import add_key, make_key, utc_now
-from xaiserve.serve.metrics import METRICS
+from xaiserve.serve.observing.metrics import METRICS
 
 with warnings.catch_warnings():
     # The settings of Ray Serve use what pydantic has deprecated, which shows on import.

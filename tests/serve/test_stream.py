@@ -11,10 +11,10 @@ from tests.serve.test_classifier_server import LONG, Gate, explain, serve, until
 from tests.serve.test_explain import ASKED, ask
 from xaiserve.errors import ModelUnavailableError
 from xaiserve.perturb.case import Case
-from xaiserve.serve.classifier import ClassifierServer
-from xaiserve.serve.event_stream import event_stream
-from xaiserve.serve.telling import Telling, Told
-from xaiserve.serve.told_bodies import FoundBody, ProgressBody
+from xaiserve.serve.bodies.told import FoundBody, ProgressBody, Told
+from xaiserve.serve.replicas.classifier import ClassifierServer
+from xaiserve.serve.replicas.telling import Telling
+from xaiserve.serve.routes.event_stream import event_stream
 
 EVENTS = {"accept": "text/event-stream"}
 

@@ -10,7 +10,7 @@ import torch
 
 from xaiserve.errors import ClassifierFaultError, InvalidInputError, ModelUnavailableError
 from xaiserve.models.translator import Translator
-from xaiserve.serve.translator import (
+from xaiserve.serve.replicas.translator import (
     RemoteTranslator,
     TranslateRequest,
     TranslatorServer,

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from xaiserve.errors import CapacityError, ModelUnavailableError
-from xaiserve.serve.admission import Places
+from xaiserve.serve.replicas.admission import Places
 from xaiserve.serve.service import within
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:  # the list of commands must not import pydantic
-    from xaiserve.serve.keys import ApiKey
+    from xaiserve.serve.access.keys import ApiKey
 
 FILE = click.option(
     "--file",
@@ -48,14 +48,14 @@ def create(
     *,
     file: Path,
     name: str,
-    scopes: Sequence[Any],  # Any: click's values, of `serve.keys.Scope`
+    scopes: Sequence[Any],  # Any: click's values, of `serve.access.keys.Scope`
     rate: float | None,
     burst: int | None,
     concurrent: int | None,
     days: int | None,
 ) -> None:
     """Make a key, print it (this once: only its digest is kept) and add it to the file."""
-    from xaiserve.serve.keys import SCOPES, add_key, make_key, utc_now
+    from xaiserve.serve.access.keys import SCOPES, add_key, make_key, utc_now
 
     text, key = make_key(
         name,
@@ -76,7 +76,7 @@ def create(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(*, file: Path, as_json: bool) -> None:
     """List the keys: who has which, what it allows, whether it is usable."""
-    from xaiserve.serve.keys import read_keys, utc_now
+    from xaiserve.serve.access.keys import read_keys, utc_now
 
     keys, now = read_keys(file).keys, utc_now()
     if as_json:
@@ -92,7 +92,7 @@ def list_(*, file: Path, as_json: bool) -> None:
 @click.argument("key")
 def revoke(*, file: Path, key: str) -> None:
     """Revoke KEY, an id or a name; running services notice within seconds."""
-    from xaiserve.serve.keys import revoke_key, utc_now
+    from xaiserve.serve.access.keys import revoke_key, utc_now
 
     revoked = revoke_key(file, key, utc_now())
     click.echo(f"key {revoked.id} ({revoked.name}) is revoked", err=True)

@@ -10,12 +10,12 @@ from fastapi.security import HTTPBearer
 
 import xaiserve
 from xaiserve.serve import problems
-from xaiserve.serve.access import Guard, Guarded
-from xaiserve.serve.documentation import page
-from xaiserve.serve.idempotency import REPLAYED
-from xaiserve.serve.metrics import Meter, NoMeter
-from xaiserve.serve.observing import Observed
-from xaiserve.serve.request_ids import RequestIds
+from xaiserve.serve.access.guard import Guard, Guarded
+from xaiserve.serve.incoming.request_ids import RequestIds
+from xaiserve.serve.kept.idempotency import REPLAYED
+from xaiserve.serve.observing.metrics import Meter, NoMeter
+from xaiserve.serve.observing.requests import Observed
+from xaiserve.serve.routes.documentation import page
 from xaiserve.serve.routes.health import health
 from xaiserve.serve.routes.jobs import jobs
 from xaiserve.serve.routes.kserve import kserve

@@ -11,8 +11,8 @@ from xaiserve.dispatch.cancelling import ask_to_end
 from xaiserve.dispatch.submission import JobServer, SubmittedJob
 from xaiserve.errors import ConflictError, InvalidInputError, NotFoundError, XaiServeError
 from xaiserve.explainers.registry import make_explainer
-from xaiserve.serve.config import ModelSettings
-from xaiserve.serve.job_bodies import JobBody, JobRequest
+from xaiserve.serve.bodies.jobs import JobBody, JobRequest
+from xaiserve.serve.model_settings import ModelSettings
 from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Kind, Problem, ProblemError
 from xaiserve.serve.settings import Jobs as JobSettings
 from xaiserve.storage.objects import exists, read_if_there

@@ -26,9 +26,9 @@ from xaiserve.errors import (
     UnsupportedMediaError,
     XaiServeError,
 )
+from xaiserve.serve.bodies.problem import ProblemBody
 from xaiserve.serve.config import sentence
-from xaiserve.serve.request_ids import request_id
-from xaiserve.serve.schemas import ProblemBody
+from xaiserve.serve.incoming.request_ids import request_id
 
 T = TypeVar("T")
 

@@ -13,11 +13,12 @@ import ray
 from ray import serve
 
 from xaiserve.errors import ConflictError, InvalidInputError, ModelUnavailableError
+from xaiserve.serve.access.keys import read_keys
 from xaiserve.serve.app import build_app
-from xaiserve.serve.checking import check_models
-from xaiserve.serve.config import ModelSettings, ServiceConfig, prepare_environment
-from xaiserve.serve.keys import read_keys
-from xaiserve.serve.tracing import service_tracing
+from xaiserve.serve.config import ServiceConfig, prepare_environment
+from xaiserve.serve.model_settings import ModelSettings
+from xaiserve.serve.observing.tracing import service_tracing
+from xaiserve.serve.replicas.checking import check_models
 
 LOCAL: Final = "local"
 APPLICATION: Final = "xaiserve"

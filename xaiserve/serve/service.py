@@ -9,16 +9,16 @@ from fastapi import Request
 
 from xaiserve.errors import InvalidInputError, ModelUnavailableError, NotFoundError
 from xaiserve.perturb.ticket import Limits
+from xaiserve.serve.bodies.lists import ModelBody
 from xaiserve.serve.config import Budget, Uploads
-from xaiserve.serve.explanations import READY_S, Explanations
-from xaiserve.serve.fetching import Fetcher
-from xaiserve.serve.idempotency import Replays
+from xaiserve.serve.incoming.fetching import Fetcher
+from xaiserve.serve.incoming.query import number_pair
+from xaiserve.serve.incoming.requests import ClassifierPort
+from xaiserve.serve.incoming.uploads import Sent, read_upload
 from xaiserve.serve.jobs import Jobs
-from xaiserve.serve.query import number_pair
-from xaiserve.serve.requests import ClassifierPort
-from xaiserve.serve.results import Results
-from xaiserve.serve.schemas import ModelBody
-from xaiserve.serve.uploads import Sent, read_upload
+from xaiserve.serve.kept.explanations import READY_S, Explanations
+from xaiserve.serve.kept.idempotency import Replays
+from xaiserve.serve.kept.results import Results
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from xaiserve.serve.metrics import METRICS, Metric
+from xaiserve.serve.observing.metrics import METRICS, Metric
 
 
 class MemoryMeter:

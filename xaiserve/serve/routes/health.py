@@ -5,8 +5,8 @@ import asyncio
 from fastapi import APIRouter
 
 from xaiserve.errors import ModelUnavailableError
+from xaiserve.serve.bodies.lists import HealthBody, ReadyBody
 from xaiserve.serve.problems import PROBLEMS
-from xaiserve.serve.schemas import HealthBody, ReadyBody
 from xaiserve.serve.service import Service
 
 

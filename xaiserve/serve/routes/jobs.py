@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
-from xaiserve.serve.job_bodies import JobBody, JobRequest, JobsBody
+from xaiserve.serve.bodies.jobs import JobBody, JobRequest, JobsBody
 from xaiserve.serve.jobs import Jobs
 from xaiserve.serve.problems import PROBLEMS
 

@@ -7,20 +7,20 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 
 from xaiserve.explainers.registry import make_explainer
-from xaiserve.serve.explanations import GRACE_S
-from xaiserve.serve.instances import files_of, pictures_of
-from xaiserve.serve.json_body import json_request, parsed, read_body
-from xaiserve.serve.kserve_bodies import (
+from xaiserve.serve.bodies.explanations import ExplainBody
+from xaiserve.serve.incoming.json_body import json_request, parsed, read_body
+from xaiserve.serve.incoming.query import contrast_of, refuse_unknown
+from xaiserve.serve.incoming.requests import ExplainRequest, ScoreRequest, Upload
+from xaiserve.serve.kept.explanations import GRACE_S
+from xaiserve.serve.problems import PROBLEMS
+from xaiserve.serve.protocols.instances import files_of, pictures_of
+from xaiserve.serve.protocols.kserve_bodies import (
     ExplainInstancesBody,
     ExplainParametersBody,
     ExplanationsBody,
     PredictInstancesBody,
     PredictionsBody,
 )
-from xaiserve.serve.problems import PROBLEMS
-from xaiserve.serve.query import contrast_of, refuse_unknown
-from xaiserve.serve.requests import ExplainRequest, ScoreRequest, Upload
-from xaiserve.serve.schemas import ExplainBody
 from xaiserve.serve.service import Service, within
 
 MAX_EXPLAINED: Final = 16

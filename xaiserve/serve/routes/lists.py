@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 
 from xaiserve.explainers.registry import EXPLAINERS
-from xaiserve.serve.methods import method_body
+from xaiserve.serve.bodies.lists import MethodBody, MethodsBody, ModelBody, ModelsBody
+from xaiserve.serve.bodies.methods import method_body
 from xaiserve.serve.problems import PROBLEMS
-from xaiserve.serve.schemas import MethodBody, MethodsBody, ModelBody, ModelsBody
 from xaiserve.serve.service import Service
 
 

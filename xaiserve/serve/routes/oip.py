@@ -7,10 +7,13 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 
 import xaiserve
 from xaiserve.errors import InvalidInputError, NotFoundError
-from xaiserve.serve.explanations import GRACE_S
-from xaiserve.serve.json_body import json_request, parsed, read_body
-from xaiserve.serve.oip_answers import Wish, answer_of, wishes_of
-from xaiserve.serve.oip_bodies import (
+from xaiserve.serve.bodies.lists import ModelBody
+from xaiserve.serve.incoming.json_body import json_request, parsed, read_body
+from xaiserve.serve.incoming.requests import ScoreRequest
+from xaiserve.serve.kept.explanations import GRACE_S
+from xaiserve.serve.problems import OIP_PREFIX
+from xaiserve.serve.protocols.oip_answers import Wish, answer_of, wishes_of
+from xaiserve.serve.protocols.oip_bodies import (
     ErrorBody,
     InferBody,
     InferRequestBody,
@@ -21,12 +24,9 @@ from xaiserve.serve.oip_bodies import (
     ServerReadyBody,
     TensorBody,
 )
-from xaiserve.serve.problems import OIP_PREFIX
-from xaiserve.serve.requests import ScoreRequest
+from xaiserve.serve.protocols.tensors import INPUT, JSON_LENGTH, OUTPUT, pictures_of, split
 from xaiserve.serve.routes.health import all_ready
-from xaiserve.serve.schemas import ModelBody
 from xaiserve.serve.service import Service, within
-from xaiserve.serve.tensors import INPUT, JSON_LENGTH, OUTPUT, pictures_of, split
 
 EXTENSIONS: Final = ["binary_tensor_data", "classification"]
 PLATFORM: Final = "xaiserve"

@@ -6,22 +6,23 @@ from fastapi import APIRouter, Query, Request, Response
 
 from xaiserve.parameters import MAX_SEED
 from xaiserve.report.subject import FrameName
-from xaiserve.serve.answering import answer, mode_of
-from xaiserve.serve.event_stream import CONTENT
-from xaiserve.serve.explanations import GRACE_S
-from xaiserve.serve.problems import PROBLEMS
-from xaiserve.serve.query import (
+from xaiserve.serve.bodies.explanations import ExplainBody
+from xaiserve.serve.bodies.scores import PredictBody
+from xaiserve.serve.incoming.query import (
     ModelParam,
     RangeParam,
     contrast_of,
     explainer_of,
     refuse_unknown,
 )
-from xaiserve.serve.requests import ExplainRequest, Offered, PredictRequest
+from xaiserve.serve.incoming.requests import ExplainRequest, Offered, PredictRequest
+from xaiserve.serve.incoming.uploads import CONTRAST, FIELD, request_body
+from xaiserve.serve.kept.explanations import GRACE_S
+from xaiserve.serve.problems import PROBLEMS
+from xaiserve.serve.routes.answering import answer, mode_of
+from xaiserve.serve.routes.event_stream import CONTENT
 from xaiserve.serve.routes.results import LATER
-from xaiserve.serve.schemas import ExplainBody, PredictBody
 from xaiserve.serve.service import Service, within
-from xaiserve.serve.uploads import CONTRAST, FIELD, request_body
 
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {  # Any: FastAPI's own type
     200: {"content": CONTENT, "description": "The answer, or events that tell of it"},

@@ -5,12 +5,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from xaiserve.serve.bodies.explanations import ExplainBody
+from xaiserve.serve.bodies.results import ResultBody, ResultsBody
+from xaiserve.serve.incoming.query import owner_of
+from xaiserve.serve.kept.result_store import Ended
+from xaiserve.serve.kept.results import Results
 from xaiserve.serve.problems import PROBLEMS
-from xaiserve.serve.query import owner_of
-from xaiserve.serve.result_bodies import ResultBody, ResultsBody
-from xaiserve.serve.result_store import Ended
-from xaiserve.serve.results import Results
-from xaiserve.serve.schemas import ExplainBody
 
 POLL_S: Final = 2
 """What a client is told to wait before it asks again."""

@@ -1,0 +1,1 @@
+"""Who may ask what, and how often: API keys in front of every route but health."""

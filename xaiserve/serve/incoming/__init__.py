@@ -1,0 +1,1 @@
+"""What a request holds: its pictures, from its body or fetched, and what it asks."""

@@ -1,0 +1,1 @@
+"""What outlives a request: answers, results that are fetched later, idempotency keys."""

@@ -1,0 +1,1 @@
+"""What is seen from outside of the work: logs, metrics, spans."""

@@ -1,0 +1,1 @@
+"""The protocols of KServe: v1, and the Open Inference Protocol."""

@@ -1,0 +1,1 @@
+"""What a model's replicas do, and how many there are."""
