@@ -13,6 +13,7 @@ from xaiserve.cli.submit import command
 from xaiserve.dispatch.cancelling import MARK
 from xaiserve.dispatch.submission import JobServer, SubmittedJob
 from xaiserve.errors import InvalidInputError, NotFoundError
+from xaiserve.metrics.deletion import SCORES
 from xaiserve.pipelines.progress import PROGRESS, Progress
 from xaiserve.serve import jobs as serve_jobs
 from xaiserve.serve.jobs import Jobs
@@ -92,7 +93,8 @@ async def post(client: httpx.AsyncClient, folder: Path, **changes: object) -> ht
 async def test_a_job_becomes_a_command_line_that_the_command_takes(
     client: httpx.AsyncClient, cluster: Cluster, tmp_path: Path
 ):
-    answer = await post(client, tmp_path, parameters={"rise": {"samples": 100}}, workers=2)
+    more = {"parameters": {"rise": {"samples": 100}}, "scores": ["insertion", "deletion"]}
+    answer = await post(client, tmp_path, **more, workers=2)
 
     assert (answer.status_code, answer.headers["location"]) == (202, "/v1/jobs/job-0")
     python, dash_m, package, verb, *words = shlex.split(cluster.lines[0])
@@ -100,6 +102,7 @@ async def test_a_job_becomes_a_command_line_that_the_command_takes(
     given = command.make_context("submit", words).params
     assert (given["images"], given["named_model"]) == ("s3://ours/in/set.csv", "toy=embedded")
     assert (given["methods"], given["settings"]) == ("rise,lime", ("rise.samples=100",))
+    assert given["scores"] == "insertion,deletion"
     assert (given["precision"], given["translator"], given["workers"]) == ("bf16", "made", 2)
     assert given["local"] is True
 
@@ -156,6 +159,8 @@ async def test_a_job_that_failed_before_it_began_leaves_its_place_free(
         {"parameters": {"occlusion": {"cells": 3}}},
         {"parameters": {"rise": {"samples": 0}}},
         {"tolerance_px": 3},
+        {"scores": ["magic"]},
+        {"scores": ["insertion", "insertion"]},
         {"methods": []},
         {"trust_code": True},
     ],
@@ -165,6 +170,20 @@ async def test_what_is_not_allowed_or_wrong_is_422_and_starts_nothing(
 ):
     assert (await post(client, tmp_path, **changes)).status_code == 422
     assert not cluster.lines
+
+
+async def test_the_same_rows_without_scores_are_another_job(
+    client: httpx.AsyncClient, tmp_path: Path
+):
+    await post(client, tmp_path)
+
+    assert (await post(client, tmp_path, scores=["deletion"])).status_code == 409
+
+
+async def test_the_document_names_the_scores_that_a_job_may_ask(client: httpx.AsyncClient):
+    schemas = (await client.get("/openapi.json")).json()["components"]["schemas"]
+
+    assert schemas["JobRequest"]["properties"]["scores"]["items"]["enum"] == list(SCORES)
 
 
 async def test_unknown_models_methods_and_jobs_are_not_found(

@@ -11,9 +11,9 @@ Deviations:
 """
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final, Literal, get_args
 
 import torch
 from jaxtyping import Float32
@@ -30,6 +30,11 @@ from xaiserve.perturb.query import Query, Scene
 from xaiserve.perturb.removal import come_and_go
 from xaiserve.perturb.rng import Keys
 from xaiserve.types import Scores
+
+Score = Literal["insertion", "deletion"]
+
+SCORES: Final = get_args(Score)
+"""What a job may name; one question answers both, so that either costs both."""
 
 Curve = Float32[Tensor, " n"]
 """The target's score after each step, from none of the pixels to all; empty when not scored."""
@@ -162,3 +167,17 @@ def area(curve: Curve) -> float:
     """Area under a curve of n + 1 scores by the trapezoid rule, its width scaled to 1."""
     p = curve.double()
     return float((p.sum() - p[0] / 2 - p[-1] / 2) / (len(p) - 1))
+
+
+def check_scores(scores: Sequence[str]) -> None:
+    """Refuse names that are no scores, or come twice.
+
+    Raises
+    ------
+    InvalidInputError
+        So it is.
+    """
+    if not set(scores) <= set(SCORES) or len(set(scores)) < len(scores):
+        raise InvalidInputError(
+            f"scores must be among {', '.join(SCORES)}, each once, got {', '.join(scores)}"
+        )

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from xaiserve.contrasts.opening import ContrastSettings, settings_of
 from xaiserve.errors import InvalidInputError
+from xaiserve.metrics.deletion import check_scores
 from xaiserve.parameters import MAX_SEED
-from xaiserve.pipelines.scoring import check_scores
 
 MIN_ROWS: Final = 50
 """Before the share of errors means anything."""
@@ -42,7 +42,7 @@ class JobConfig:
     max_inputs
         Model inputs that one explanation may cost, without its scores.
     scores
-        What else to ask the model about every explanation: some of `scoring.SCORES`.
+        What else to ask the model about every explanation: some of `metrics.deletion.SCORES`.
     model_format, trust_code, device, precision
         As `load_classifier` takes them.
     contrast, translator, contrast_options

@@ -1,21 +1,16 @@
 """Scores that the model is asked for about each explanation: insertion and deletion."""
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
 from functools import cache
-from typing import Any, Final, get_type_hints
+from typing import Any, get_type_hints
 
-from xaiserve.errors import InvalidInputError
 from xaiserve.explainers.base import Explanation
 from xaiserve.metrics.deletion import FaithfulnessCurves, InsertionDeletion
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.rng import Keys
 from xaiserve.perturb.ticket import Ticket
-
-SCORES: Final = ("insertion", "deletion")
-"""What a job may name; one question answers both, so that either costs both."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -54,20 +49,6 @@ class Scorer:
             metric.plan(case, explanation.saliency, keys),
             about=f"the scores of {case.name}",
             bytes_in_flight=metric.bytes_in_flight(case),
-        )
-
-
-def check_scores(scores: Sequence[str]) -> None:
-    """Refuse names that are no scores, or come twice.
-
-    Raises
-    ------
-    InvalidInputError
-        So it is.
-    """
-    if not set(scores) <= set(SCORES) or len(set(scores)) < len(scores):
-        raise InvalidInputError(
-            f"scores must be among {', '.join(SCORES)}, each once, got {', '.join(scores)}"
         )
 
 

@@ -11,6 +11,7 @@ from xaiserve.dispatch.cancelling import ask_to_end
 from xaiserve.dispatch.submission import JobServer, SubmittedJob
 from xaiserve.errors import ConflictError, InvalidInputError, NotFoundError, XaiServeError
 from xaiserve.explainers.registry import make_explainer
+from xaiserve.metrics.deletion import check_scores
 from xaiserve.serve.bodies.jobs import JobBody, JobRequest
 from xaiserve.serve.model_settings import ModelSettings
 from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Kind, Problem, ProblemError
@@ -134,6 +135,7 @@ class Jobs:
             )
         for method in asked.methods:
             make_explainer(method, asked.parameters.get(method))
+        check_scores(asked.scores)
         if asked.tolerance_px is not None and asked.kind != "pointing-game":
             raise InvalidInputError(f"tolerance_px is for pointing-game, got kind {asked.kind}")
         if unknown := set(asked.parameters) - set(asked.methods):
@@ -146,6 +148,7 @@ class Jobs:
             "--seed": asked.seed,
             "--limit": asked.limit,
             "--max-inputs": asked.max_inputs,
+            "--scores": ",".join(asked.scores) or None,
             "--tolerance-px": asked.tolerance_px,
             "--format": model.file_format,
             "--precision": model.precision,

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from xaiserve.metrics.deletion import Score
 from xaiserve.parameters import MAX_SEED
 from xaiserve.serve.bodies.base import Body
 
@@ -23,6 +24,10 @@ class JobRequest(Body):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     limit: Count | None = None
     max_inputs: Count | None = None
+    scores: list[Score] = Field(
+        default=[],
+        description="Also ask the model how faithful each explanation is; either costs both.",
+    )
     tolerance_px: Annotated[float, Field(ge=0)] | None = None
     tasks_per_part: Count | None = None
     workers: Count | None = None
