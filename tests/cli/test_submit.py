@@ -108,7 +108,7 @@ def test_misuse_ends_with_a_sentence_and_2(job, words, said):
 def test_an_output_of_another_configuration_is_refused(job, tmp_path):
     LocalStore(tmp_path / "out").write(
         "job.json",
-        json.dumps({"schema_version": 1, "digest": "x", "configuration": {"seed": 1}}).encode(),
+        json.dumps({"schema_version": 2, "digest": "x", "configuration": {"seed": 1}}).encode(),
     )
     code, output = ended("submit", "explain", "--local", *job, "--methods", "occlusion")
     assert code == 2

@@ -194,7 +194,7 @@ def test_each_file_says_where_it_comes_from(tmp_path: Path) -> None:
         assert metadata[b"xaiserve.params_json"] == b'{"cells":8}'
         assert metadata[b"xaiserve.version"] == b"0.1.0"
         assert metadata[b"xaiserve.config_digest"] == results.config_digest.encode()
-        assert metadata[b"xaiserve.schema_version"] == b"2"
+        assert metadata[b"xaiserve.schema_version"] == b"3"
 
 
 def test_other_readers_see_the_same_rows(tmp_path: Path) -> None:

@@ -73,12 +73,12 @@ def command(
 
 
 def _methods_of(store: "ObjectStore", out: str) -> list[str]:
-    from xaiserve.storage.objects import read_if_there
+    from xaiserve.storage.versions import read_job
 
-    text = read_if_there(store, "job.json")
-    if text is None:
+    job = read_job(store)
+    if job is None:
         raise InvalidInputError(f"output {out} holds no job")
-    return [method["name"] for method in json.loads(text)["configuration"]["methods"]]
+    return [method["name"] for method in job["configuration"]["methods"]]
 
 
 def _draw(

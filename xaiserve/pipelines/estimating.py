@@ -16,6 +16,7 @@ from xaiserve.pipelines.worker import PartReport, Worker
 from xaiserve.storage.objects import exists
 from xaiserve.storage.opening import open_store
 from xaiserve.storage.results import ResultSet, digest_of
+from xaiserve.storage.versions import JOB
 
 PROBED: Final = 3
 PROBE_S: Final = 8.0
@@ -109,7 +110,7 @@ def estimate(job: Job, placement: Placement, gpus: float = 0.0) -> Estimate:
     results = ResultSet(store, digest_of(job.settings))
     crew = crew_for(placement, placement.cpus, gpus or placement.worker_gpus)
     worker = Worker(job.order(results, crew.threads))
-    begun = exists(store, "job.json")
+    begun = exists(store, JOB)
     return Estimate(
         out=store.uri,
         images=job.known.rows,

@@ -21,6 +21,7 @@ from xaiserve.models.sources import Format
 from xaiserve.models.spec import ModelSpec
 from xaiserve.perturb.engine import Engine
 from xaiserve.pipelines.config import JobConfig
+from xaiserve.pipelines.filtering import filterable, with_statistics
 from xaiserve.pipelines.scoring import CurveScores, Scorer, with_columns
 from xaiserve.pipelines.tasks import Chunk
 from xaiserve.pipelines.work import Bench, Finished, Finisher
@@ -128,11 +129,11 @@ class Worker:
     def _write(self, method: str, rows: Sequence[Finished]) -> None:
         row_format = RowFormat(self._stored_type(method), Frame)
         results = ResultSet(self._store, self._order.config_digest)
-        results.write_part([(each.row, each.result) for each in rows], row_format)
+        results.write_part([(each.row, _stored(each.result)) for each in rows], row_format)
 
     def _stored_type(self, method: str) -> type[Explanation]:
         found = self._order.finisher.result_type(self._explainer(method))
-        return with_columns(found, CurveScores) if self._order.config.scores else found
+        return filterable(with_columns(found, CurveScores) if self._order.config.scores else found)
 
     def _bench(self, method: str) -> Bench:
         desk, config = self._desk(), self._order.config
@@ -167,6 +168,10 @@ class Worker:
             )
         engine = Engine(model)
         return _Desk(engine, open_contrasts(config, model.spec, asker(engine)), Lock())
+
+
+def _stored(result: Explanation | None) -> Explanation | None:
+    return None if result is None else with_statistics(result)
 
 
 def open_contrasts(

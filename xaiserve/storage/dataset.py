@@ -31,6 +31,7 @@ from xaiserve.storage.opening import open_store
 from xaiserve.storage.outcomes import Outcomes
 from xaiserve.storage.parquet import column_names, joined, read_parquet, row_groups
 from xaiserve.storage.records import RowFormat, TaskRow
+from xaiserve.storage.versions import check_version, read_job
 
 R = TypeVar("R")
 
@@ -74,15 +75,24 @@ class Manifest:
         return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
 
     @classmethod
-    def from_json(cls, text: bytes) -> "Manifest":
-        found = json.loads(text)
-        return cls(**(found | {"files": tuple(Part(**part) for part in found["files"])}))
+    def from_json(cls, found: Mapping[str, Any]) -> "Manifest":  # Any: JSON
+        return cls(**{**found, "files": tuple(Part(**part) for part in found["files"])})
 
 
 def read_manifest(store: ObjectStore) -> Manifest | None:
-    """Read what a finished job published; None while it is unfinished."""
+    """Read what a finished job published; None while it is unfinished.
+
+    Raises
+    ------
+    InvalidInputError
+        Its rows are of an unknown version.
+    """
     text = read_if_there(store, SUCCESS)
-    return None if text is None else Manifest.from_json(text)
+    if text is None:
+        return None
+    found = json.loads(text)
+    check_version(store, found["schema_version"])
+    return Manifest.from_json(found)
 
 
 def all_parts(store: ObjectStore) -> list[str]:
@@ -131,7 +141,8 @@ def read_rows(
     Raises
     ------
     InvalidInputError
-        No file has such a column, or two methods use one name for different types.
+        No file has such a column, two methods use one name for different types, or the rows are of
+        an unknown version.
     """
     store = source if isinstance(source, ObjectStore) else open_store(source, endpoint=endpoint)
     try:
@@ -154,11 +165,13 @@ def stream_rows(
     Raises
     ------
     InvalidInputError
-        No file has such a column.
+        No file has such a column, or the rows are of an unknown version.
     ArtifactNotFoundError
         The job finished meanwhile: begin again.
     """
     manifest = read_manifest(store)
+    if manifest is None:
+        read_job(store)  # refuses an unknown version
     keys = all_parts(store) if manifest is None else sorted(part.key for part in manifest.files)
     keys = [key for key in keys if methods is None or method_of(key) in methods]
     _check_columns(store, keys, columns or ())

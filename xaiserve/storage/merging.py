@@ -65,7 +65,8 @@ def merge(store: ObjectStore, wanted: Merge) -> Part:
     if not exists(store, wanted.key):
         # Another version of the code may have written some of the parts, with a column more.
         schemas = [schema_of_file(store, piece.key) for piece in wanted.pieces]
-        schema = pa.unify_schemas(schemas).with_metadata(schemas[0].metadata)
+        newest = max(schemas, key=lambda each: int(each.metadata[b"xaiserve.schema_version"]))
+        schema = pa.unify_schemas(schemas).with_metadata(newest.metadata)
         tables = _row_groups(_table(store, piece) for piece in wanted.pieces)
         store.write(wanted.key, encoded(tables, schema))
     return Part(key=wanted.key, size=store.size(wanted.key), rows=wanted.rows)

@@ -27,15 +27,12 @@ from xaiserve.storage.objects import ObjectStore, exists, read_if_there
 from xaiserve.storage.outcomes import Outcomes
 from xaiserve.storage.parquet import to_parquet
 from xaiserve.storage.records import RowFormat, TaskRow
+from xaiserve.storage.versions import JOB, SCHEMA_VERSION, check_version
 
 R = TypeVar("R")
 
-SCHEMA_VERSION: Final = 2
-"""Raised whenever readers of older data sets would misunderstand a newer one."""
-
 Merger = Callable[[Sequence[Merge]], Iterable[Part]]
 
-_JOB: Final = "job.json"
 _PARTS: Final = "_PARTS.json"
 _VERSION: Final = version("xaiserve")
 
@@ -72,14 +69,17 @@ def open_results(store: ObjectStore, configuration: Mapping[str, Any]) -> "Resul
     ------
     ConflictError
         The output was begun with another configuration; the message names what differs.
+    InvalidInputError
+        It was begun by a version of this code whose rows are of an unknown version.
     """
     digest = digest_of(configuration)
     record = {"schema_version": SCHEMA_VERSION, "digest": digest, "configuration": configuration}
     try:
-        store.write(_JOB, canonical_json(record).encode(), create_only=True)
+        store.write(JOB, canonical_json(record).encode(), create_only=True)
     except ConflictError:
-        there = json.loads(store.read(_JOB))
-        if (there["schema_version"], there["digest"]) != (SCHEMA_VERSION, digest):
+        there = json.loads(store.read(JOB))
+        check_version(store, there["schema_version"])
+        if there["digest"] != digest:
             differing = _differences(there["configuration"], json.loads(canonical_json(record)))
             raise ConflictError(
                 f"output {store.uri} already holds another configuration, which differs in "
@@ -205,7 +205,7 @@ class ResultSet:
             rows=len(chosen),
             counts=chosen.counts(),
             about={
-                "configuration": json.loads(self._store.read(_JOB))["configuration"],
+                "configuration": json.loads(self._store.read(JOB))["configuration"],
                 "xaiserve_version": _VERSION,
             },
         )
@@ -231,4 +231,4 @@ def _differences(there: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     """Name the top-level keys in which two configurations differ."""
     given = record["configuration"]
     keys = sorted(key for key in {*there, *given} if there.get(key) != given.get(key))
-    return ", ".join(keys) or "the version of its layout"
+    return ", ".join(keys)
