@@ -9,6 +9,21 @@ import httpx
 
 from xaiserve.backoff import Backoff
 from xaiserve.client.calls import (
+    Wish,
+    answered,
+    explain_call,
+    forget_call,
+    methods_call,
+    model_call,
+    models_call,
+    predict_call,
+    result_call,
+    results_call,
+    stream_call,
+    submit_call,
+)
+from xaiserve.client.events import Event, EventReader
+from xaiserve.client.exchanging import (
     CONNECT_S,
     PATIENCE_S,
     TIMEOUT_S,
@@ -17,24 +32,21 @@ from xaiserve.client.calls import (
     Reply,
     Step,
     Wait,
-    Wish,
-    answered,
     cut_off_is_told,
     exchange,
-    explain_call,
-    forget_call,
-    methods_call,
-    model_call,
-    models_call,
     opened,
-    predict_call,
     request_of,
-    result_call,
-    results_call,
-    stream_call,
-    submit_call,
 )
-from xaiserve.client.events import Event, EventReader
+from xaiserve.client.jobs import (
+    Job,
+    JobWish,
+    cancel_job_call,
+    ended_job,
+    job_call,
+    job_logs_call,
+    jobs_call,
+    submit_job_call,
+)
 from xaiserve.client.pictures import Picture
 from xaiserve.client.results import Explanation, Method, Model, Pending, Prediction
 
@@ -150,6 +162,33 @@ class AsyncClient:
                         yield event
         finally:
             await reply.aclose()
+
+    async def submit_job(self, **wish: Unpack[JobWish]) -> Job:
+        """Start a job over a data set; see `JobWish`.
+
+        The same job again is that one while it runs, and goes on with it after any end.
+        """
+        return await self._asked(submit_job_call(wish))
+
+    async def job(self, name: str) -> Job:
+        """Say how far the job of this id has come."""
+        return await self._asked(job_call(name))
+
+    async def jobs(self) -> tuple[Job, ...]:
+        """List the jobs, oldest first."""
+        return await self._asked(jobs_call())
+
+    async def job_logs(self, name: str) -> str:
+        """Return what a job has written."""
+        return await self._asked(job_logs_call(name))
+
+    async def wait_for_job(self, name: str, tell: Callable[[Job], object] | None = None) -> Job:
+        """Wait until a job has ended, well or not; ``tell`` hears of it meanwhile."""
+        return await self._driven(ended_job(name, self._patience_s, tell))
+
+    async def cancel_job(self, name: str) -> Job:
+        """End a job; what it has published stays."""
+        return await self._asked(cancel_job_call(name))
 
     async def _asked(self, call: Call[T]) -> T:
         return await self._driven(exchange(call, Backoff(self._patience_s)))

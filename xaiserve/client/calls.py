@@ -1,20 +1,12 @@
-"""Every question to the service as data: what is sent, and how the answer is read. No connections.
+"""Every question to the service as data: what is sent, and how the answer is read."""
 
-A call is carried out by `exchange`, a generator that says what to send and how long to wait, and is
-sent what came back; the two clients are its two drivers.
-"""
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, Required, TypedDict
 
-import json
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Generic, Required, TypedDict, TypeVar
-
-import httpx
-
-from xaiserve.backoff import RETRIED, Backoff, asked_wait_s
+from xaiserve.backoff import Backoff
+from xaiserve.client.exchanging import POLL_S, Call, Files, Flow, Params, Wait, exchange
 from xaiserve.client.pictures import Picture, file_of
-from xaiserve.client.problems import error_of
 from xaiserve.client.results import (
     Explanation,
     Method,
@@ -27,78 +19,9 @@ from xaiserve.client.results import (
     pending_of,
     prediction_of,
 )
-from xaiserve.errors import InvalidInputError, ModelUnavailableError, QueryBudgetError
-
-T = TypeVar("T")
-
-Files = dict[str, tuple[str, bytes]]
-Params = dict[str, str]
+from xaiserve.errors import InvalidInputError
 
 _ACCEPTED: Final = 202
-
-TIMEOUT_S: Final = 330.0
-CONNECT_S: Final = 10.0
-PATIENCE_S: Final = 60.0
-
-POLL_S: Final = 2.0
-"""How long to wait between two looks at a result that is put off."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call(Generic[T]):
-    """One question.
-
-    Parameters
-    ----------
-    read
-        Makes the result of a success's status and body.
-    """
-
-    verb: str
-    path: str
-    params: Params = field(default_factory=dict)
-    files: Files = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    read: Callable[[int, Any], T]  # Any: JSON
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Wait so many seconds."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send a call once."""
-
-    call: Call[Any]  # Any: whatever it reads
-
-
-Step = Send | Wait
-Reply = httpx.Response | httpx.TransportError | None
-"""What came back of a `Send`; none of a `Wait`."""
-
-
-Flow = Generator[Step, Reply, T]
-
-
-def exchange(call: Call[T], backoff: Backoff) -> Flow[T]:
-    """Carry out a call: again while the service is away or full, until the patience is spent.
-
-    All that this client asks may be asked twice: equal questions have equal answers.
-
-    Raises
-    ------
-    XaiServeError
-        What the service refuses; `ModelUnavailableError` where it does not answer at all.
-    """
-    while True:
-        reply = yield Send(call)
-        if isinstance(reply, httpx.Response) and reply.is_success:
-            return call.read(reply.status_code, json.loads(reply.content or b"null"))
-        yield Wait(_wait_s(reply, backoff))
 
 
 def answered(call: Call[Explanation | Pending], patience_s: float) -> Flow[Explanation]:
@@ -108,57 +31,6 @@ def answered(call: Call[Explanation | Pending], patience_s: float) -> Flow[Expla
         yield Wait(POLL_S)
         found = yield from exchange(result_call(found.id), Backoff(patience_s))
     return found
-
-
-def opened(call: Call[T], patience_s: float) -> Flow[httpx.Response]:
-    """Send a call until its answer has begun; what is in it is the driver's to read."""
-    backoff = Backoff(patience_s)
-    while True:
-        reply = yield Send(call)
-        if isinstance(reply, httpx.Response) and reply.is_success:
-            return reply
-        yield Wait(_wait_s(reply, backoff))
-
-
-def _wait_s(reply: Reply, backoff: Backoff) -> float:
-    """Say how long to wait after a reply that is no success, or raise its error."""
-    assert reply is not None  # noqa: S101 -- drivers answer a Send
-    asked_s: float | None = None
-    if isinstance(reply, httpx.Response):
-        error = error_of(reply.status_code, reply.headers, reply.content)
-        again = reply.status_code in RETRIED and not isinstance(error, QueryBudgetError)
-        asked_s = asked_wait_s(reply.headers)
-    else:
-        error, again = _away(reply), True
-    wait_s = backoff.wait_s(asked_s) if again else None
-    if wait_s is None:
-        raise error
-    return wait_s
-
-
-def _away(error: httpx.TransportError) -> ModelUnavailableError:
-    told = f"{type(error).__name__}: {error}".rstrip(": ")
-    return ModelUnavailableError(f"the service does not answer: {told}")
-
-
-@contextmanager
-def cut_off_is_told() -> Iterator[None]:
-    """Raise as one of ours what ends a stream before its end."""
-    try:
-        yield
-    except httpx.TransportError as error:
-        raise _away(error) from error
-
-
-def request_of(call: Call[Any], build: Callable[..., httpx.Request]) -> httpx.Request:
-    """Make the request of a call, with what a client adds to each."""
-    return build(
-        call.verb,
-        call.path,
-        params=call.params,
-        files=call.files or None,
-        headers=dict(call.headers),
-    )
 
 
 def models_call() -> Call[tuple[str, ...]]:

@@ -10,6 +10,21 @@ import httpx
 
 from xaiserve.backoff import Backoff
 from xaiserve.client.calls import (
+    Wish,
+    answered,
+    explain_call,
+    forget_call,
+    methods_call,
+    model_call,
+    models_call,
+    predict_call,
+    result_call,
+    results_call,
+    stream_call,
+    submit_call,
+)
+from xaiserve.client.events import Event, EventReader
+from xaiserve.client.exchanging import (
     CONNECT_S,
     PATIENCE_S,
     TIMEOUT_S,
@@ -18,24 +33,21 @@ from xaiserve.client.calls import (
     Reply,
     Step,
     Wait,
-    Wish,
-    answered,
     cut_off_is_told,
     exchange,
-    explain_call,
-    forget_call,
-    methods_call,
-    model_call,
-    models_call,
     opened,
-    predict_call,
     request_of,
-    result_call,
-    results_call,
-    stream_call,
-    submit_call,
 )
-from xaiserve.client.events import Event, EventReader
+from xaiserve.client.jobs import (
+    Job,
+    JobWish,
+    cancel_job_call,
+    ended_job,
+    job_call,
+    job_logs_call,
+    jobs_call,
+    submit_job_call,
+)
 from xaiserve.client.pictures import Picture
 from xaiserve.client.results import Explanation, Method, Model, Pending, Prediction
 
@@ -148,6 +160,33 @@ class Client:
                 event = reader.line(text)
                 if event is not None:
                     yield event
+
+    def submit_job(self, **wish: Unpack[JobWish]) -> Job:
+        """Start a job over a data set; see `JobWish`.
+
+        The same job again is that one while it runs, and goes on with it after any end.
+        """
+        return self._asked(submit_job_call(wish))
+
+    def job(self, name: str) -> Job:
+        """Say how far the job of this id has come."""
+        return self._asked(job_call(name))
+
+    def jobs(self) -> tuple[Job, ...]:
+        """List the jobs, oldest first."""
+        return self._asked(jobs_call())
+
+    def job_logs(self, name: str) -> str:
+        """Return what a job has written."""
+        return self._asked(job_logs_call(name))
+
+    def wait_for_job(self, name: str, tell: Callable[[Job], object] | None = None) -> Job:
+        """Wait until a job has ended, well or not; ``tell`` hears of it meanwhile."""
+        return self._driven(ended_job(name, self._patience_s, tell))
+
+    def cancel_job(self, name: str) -> Job:
+        """End a job; what it has published stays."""
+        return self._asked(cancel_job_call(name))
 
     def _asked(self, call: Call[T]) -> T:
         return self._driven(exchange(call, Backoff(self._patience_s)))
