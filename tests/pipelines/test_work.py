@@ -28,9 +28,10 @@ from xaiserve.perturb.rng import Keys
 from xaiserve.pipelines import explain, pointing_game
 from xaiserve.pipelines.cluster import Placement
 from xaiserve.pipelines.explain import AsItIs
+from xaiserve.pipelines.finishing import finds_sets, result_type
 from xaiserve.pipelines.pointing import PointingFinisher, pointed, read_features
 from xaiserve.pipelines.tasks import Chunk, Task, make_tasks
-from xaiserve.pipelines.work import Bench, finds_sets, result_type
+from xaiserve.pipelines.work import Bench
 from xaiserve.pipelines.worker import Worker, WorkOrder, load_model
 from xaiserve.storage.dataset import read_results, read_rows
 from xaiserve.storage.images import expand

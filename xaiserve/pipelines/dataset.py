@@ -19,10 +19,10 @@ from xaiserve.models.classifier import Classifier
 from xaiserve.pipelines.cluster import Placement
 from xaiserve.pipelines.config import MIN_ROWS, JobConfig
 from xaiserve.pipelines.cutting import MAX_TASKS, Cutter
+from xaiserve.pipelines.finishing import Finisher
 from xaiserve.pipelines.progress import Progress, Reporter, State
 from xaiserve.pipelines.running import team_for
 from xaiserve.pipelines.tasks import Task, describe, shared_digest, task_id
-from xaiserve.pipelines.work import Finisher
 from xaiserve.pipelines.worker import PartReport, WorkOrder, load_model, open_contrasts
 from xaiserve.storage.dataset import read_manifest
 from xaiserve.storage.ids import IdSet, as_keys, key_of, keys_of

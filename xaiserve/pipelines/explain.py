@@ -11,10 +11,10 @@ from xaiserve.perturb.case import Case
 from xaiserve.pipelines.cluster import Placement
 from xaiserve.pipelines.config import JobConfig
 from xaiserve.pipelines.dataset import Job, plan_job, run_job
+from xaiserve.pipelines.finishing import Finisher, result_type
 from xaiserve.pipelines.progress import Progress
 from xaiserve.pipelines.summaries import Summary, publish
 from xaiserve.pipelines.tasks import Task
-from xaiserve.pipelines.work import Finisher, result_type
 from xaiserve.storage.opening import open_store
 
 

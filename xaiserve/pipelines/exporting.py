@@ -9,8 +9,8 @@ from typing import Any, Final
 from xaiserve.errors import InvalidInputError
 from xaiserve.explainers.base import Explanation, WithSets
 from xaiserve.models.frame import Frame
+from xaiserve.pipelines.loading import read_image
 from xaiserve.pipelines.reading import Row, stored_results
-from xaiserve.pipelines.work import read_image
 from xaiserve.report.overlays import over_original
 from xaiserve.report.panels import draw
 from xaiserve.storage.dataset import METHOD, stream_rows

@@ -12,9 +12,10 @@ from xaiserve.explainers.base import Explainer, Explanation
 from xaiserve.metrics.grid_pointing import Feature, GridPointingGame, squares_of
 from xaiserve.metrics.pointing_game import EnergyPointingGame, PointingGame
 from xaiserve.perturb.case import Case
+from xaiserve.pipelines.finishing import Finisher, result_type
+from xaiserve.pipelines.loading import read_image
 from xaiserve.pipelines.scoring import values_of, with_columns
 from xaiserve.pipelines.tasks import Task
-from xaiserve.pipelines.work import Finisher, read_image, result_type
 from xaiserve.storage.manifest import ImageRow
 from xaiserve.storage.outlines import boxes_to_mask, outlines_to_mask
 from xaiserve.storage.pictures import decode

@@ -6,8 +6,8 @@ from typing import Any
 from xaiserve.explainers.base import Explanation
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.frame import Frame
+from xaiserve.pipelines.finishing import result_type
 from xaiserve.pipelines.pointing import pointed
-from xaiserve.pipelines.work import result_type
 from xaiserve.storage.dataset import stream_rows
 from xaiserve.storage.objects import ObjectStore
 from xaiserve.storage.records import RowFormat, TaskRow

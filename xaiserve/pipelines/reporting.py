@@ -11,11 +11,12 @@ from xaiserve.errors import InvalidInputError, XaiServeError
 from xaiserve.explainers.base import Explanation
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.frame import Frame
+from xaiserve.pipelines.finishing import finds_sets
+from xaiserve.pipelines.loading import read_image
 from xaiserve.pipelines.reading import stored_results
 from xaiserve.pipelines.summaries import explanation_counts
 from xaiserve.pipelines.tables import POINTING_KIND, columns_for, is_scored, table_of
 from xaiserve.pipelines.totals import Totals, read_totals
-from xaiserve.pipelines.work import finds_sets, read_image
 from xaiserve.report.job import Distribution, Example, FailedRow, JobReport, job_page
 from xaiserve.report.overlays import over_original
 from xaiserve.report.page import embeddable, number

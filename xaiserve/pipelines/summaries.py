@@ -10,9 +10,9 @@ from xaiserve.explainers.registry import make_explainer
 from xaiserve.metrics import summary as scores
 from xaiserve.metrics.tally import Estimate
 from xaiserve.pipelines.config import JobConfig
+from xaiserve.pipelines.finishing import finds_sets
 from xaiserve.pipelines.tables import columns_for, is_scored, table_of
 from xaiserve.pipelines.totals import Totals, read_totals
-from xaiserve.pipelines.work import finds_sets
 from xaiserve.storage.dataset import read_rows
 from xaiserve.storage.objects import ObjectStore
 

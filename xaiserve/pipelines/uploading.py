@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from xaiserve.pipelines.work import read_image
+from xaiserve.pipelines.loading import read_image
 from xaiserve.storage.manifest import ImageRow
 from xaiserve.storage.objects import ObjectStore, exists
 from xaiserve.storage.opening import is_s3

@@ -22,9 +22,10 @@ from xaiserve.models.spec import ModelSpec
 from xaiserve.perturb.engine import Engine
 from xaiserve.pipelines.config import JobConfig
 from xaiserve.pipelines.filtering import filterable, with_statistics
+from xaiserve.pipelines.finishing import Finisher
 from xaiserve.pipelines.scoring import CurveScores, Scorer, with_columns
 from xaiserve.pipelines.tasks import Chunk
-from xaiserve.pipelines.work import Bench, Finished, Finisher
+from xaiserve.pipelines.work import Bench, Finished
 from xaiserve.storage.dataset import Part
 from xaiserve.storage.merging import Merge, merge
 from xaiserve.storage.opening import open_store
