@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from xaiserve.errors import ClassifierFaultError, ModelUnavailableError
+from xaiserve.perturb._batching import Question
+from xaiserve.perturb._desk import Desk, Seat
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.lanes import LaneLostError, LocalLane, Scored
 from xaiserve.perturb.plan import Spent, ask
 from xaiserve.perturb.query import join
+from xaiserve.perturb.ticket import Limits, Ticket
 from xaiserve.testing.plans import counting_plan, echo_classifier, levels, stoppable_plan
 from xaiserve.testing.toys import ToyClassifier
 
@@ -133,6 +136,19 @@ def test_few_rows_are_shared_by_the_lanes_that_are_free():
             lane.answer()
         ticket.result(LIMIT_S)
     assert [lane.sizes for lane in lanes] == [[5], [5]]
+
+
+def test_the_last_rows_of_a_question_are_shared_by_cores_of_which_one_is_busy():
+    began = []
+    desk = Desk("toy", 2, admit_bytes=1, advance=lambda *given: began.append(given), fail=print)
+    desk.seats += [Seat(HandLane(rows=4), core=True) for _ in range(2)]
+    desk.enter(asking([]), Ticket("a plan", Limits(), print, interactive=False), 0)
+    desk.ask(Question(began[0][0], levels(values(7)), 2))
+    with desk.change:
+        taken = [sum(map(len, desk.take(seat))) for seat in desk.seats]
+        desk.seats[0].under_way = 0
+        taken.append(sum(map(len, desk.take(desk.seats[0]))))
+    assert taken == [4, 2, 1]
 
 
 def test_a_lane_takes_what_another_is_too_slow_for():

@@ -100,6 +100,16 @@ def slow_enlarged(grid, r, c):
 
 
 @laws
+@given(seed=seeds)
+def test_boxes_are_the_same_written_one_by_one_and_multiplied(seed):
+    query = draw("boxes", seed)
+    written, multiplied = torch.full((2, len(query), HEIGHT, WIDTH), 7.0)
+    query.write(written)
+    query.multiply(multiplied)
+    assert torch.equal(written, multiplied)
+
+
+@laws
 @given(variant=variants, seed=seeds)
 def test_weights_equal_a_loop_over_pixels(variant, seed):
     query = draw(variant, seed)

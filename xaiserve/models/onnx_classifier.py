@@ -61,6 +61,8 @@ class OnnxRunner:
             The graph raised.
         """
         width = self.fixed_rows or len(inputs)
+        if len(inputs) == width:
+            return self._run(inputs, width)
         return torch.cat([self._run(chunk, width) for chunk in torch.split(inputs, width)])
 
     def _run(self, chunk: Tensor, width: int) -> Tensor:

@@ -46,11 +46,14 @@ class Seat:
         Batches taken and not brought back.
     back
         Resolves when a lane that is lost comes back.
+    core
+        Whether the lane is one core of several of this process.
     """
 
     lane: Lane | None
     under_way: int = 0
     back: "Future[None] | None" = None
+    core: bool = False
 
     @property
     def has_room(self) -> bool:
@@ -183,7 +186,9 @@ class Desk:
     def take(self, seat: Seat) -> list[Slice]:
         """Take the next batch for a lane; empty when there is none for it now. Lock held.
 
-        Lanes that have less to do go first, and those that have as little share what is there.
+        Lanes that have less to do go first, and those that have as little share what is there. So
+        do lanes of one core each though they are busy, since they are about to be free: the last
+        rows of a question are over sooner on all cores than on one.
         """
         self._end(self.questions.remove_ended())
         if self._entrance:
@@ -193,18 +198,24 @@ class Desk:
         free = [other.under_way for other in self.seats if other.has_room]
         if min(free) < seat.under_way:
             return []
-        rows = seat.lane.rows
+        rows = min(seat.lane.rows, ceil(self.questions.rows / self._sharers(seat)))
         if len(free) > 1:
-            rows = min(rows, ceil(self.questions.rows / free.count(seat.under_way)))
             self.change.notify_all()
         seat.under_way += 1
         self._totals += Totals(batches=1, room=seat.lane.rows)
         return self.questions.fill(rows, bulk_rows=self._bulk_rows(rows))
 
+    def _sharers(self, seat: Seat) -> int:
+        """Count the lanes among which the rows that wait are shared."""
+        here = [other for other in self.seats if other.lane and not other.back]
+        return sum(other.core or other.under_way == seat.under_way for other in here)
+
     def bring(self, batch: list[Slice], scored: Scored) -> None:
         """Note the scores of a batch."""
         rows = sum(map(len, batch))
-        shares = torch.split(scored.scores, [len(part) for part in batch])
+        shares: Sequence[Scores] = [scored.scores]
+        if len(batch) > 1:
+            shares = torch.split(scored.scores, [len(part) for part in batch])
         if self._on_batch is not None:
             tickets = dict.fromkeys(part.question.flight.ticket for part in batch)
             self._on_batch(tuple(tickets), rows, scored.seconds)

@@ -1,6 +1,7 @@
 """Who answers a plan inside one process: `run` for one plan, at once."""
 
 from collections.abc import Callable
+from math import isfinite
 
 import torch
 
@@ -70,6 +71,7 @@ def checked(classifier: Classifier, inputs: torch.Tensor, *, exact: bool) -> Sco
         raise ClassifierFaultError(
             f"model {classifier.name!r} answered {tuple(scores.shape)}, expected {expected}"
         )
-    if not bool(torch.isfinite(scores).all()):
+    # The sum of finite scores is finite: one pass instead of five, and the rule if it is not.
+    if not (isfinite(scores.sum()) or bool(torch.isfinite(scores).all())):
         raise ClassifierFaultError(f"model {classifier.name!r} answered NaN or infinity")
     return scores

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
@@ -124,14 +125,26 @@ class Boxes:
     def __getitem__(self, rows: slice) -> "Boxes":
         start, stop, _ = rows.indices(self.rows)
         stop = max(start, stop)
-        ends = torch.searchsorted(self.row, torch.tensor([start, stop]))
-        mine = slice(int(ends[0]), int(ends[1]))
+        mine = slice(*np.searchsorted(self.row.numpy(), (start, stop)).tolist())
         return replace(self, boxes=self.boxes[mine], row=self.row[mine] - start, rows=stop - start)
 
     def weigh(self, out: Weights) -> None:
+        """Write the boxes one by one on a CPU, all at once on a device that is far away."""
+        if out.device.type == "cpu":
+            self.write(out)
+        else:
+            self.multiply(out)
+
+    def write(self, out: Weights) -> None:
+        """Write box by box: half the time of `multiply` for the few rows of a CPU's batch."""
+        shares = out.zero_().numpy()
+        for row, (r0, r1, c0, c1) in zip(self.row.tolist(), self.boxes.tolist(), strict=True):
+            shares[row, r0:r1, c0:c1] = 1
+
+    def multiply(self, out: Weights) -> None:
         """Sum the boxes as outer products of row and column indicators, one batched product."""
         n, h, w = out.shape
-        if len(self.boxes) == 0:
+        if not len(self.boxes):
             out.zero_()
             return
         place = torch.arange(len(self.row)) - torch.searchsorted(self.row, self.row)
