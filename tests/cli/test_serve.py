@@ -9,18 +9,23 @@ import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from xaiserve.cli.main import main
-from xaiserve.cli.serve import _config
+from xaiserve.cli.serve import _config, _tell
 from xaiserve.contrasts.opening import ContrastSettings
+from xaiserve.serve.config import make_config
 
 pytestmark = pytest.mark.filterwarnings(
     # The settings of Ray Serve use what pydantic has deprecated, which shows on import.
     "ignore:Using extra keyword arguments on `Field`"
 )
+
+
+ANY_HOST = "0.0.0.0"  # noqa: S104 -- nothing is bound
 
 
 def run(*words: str) -> Result:
@@ -66,6 +71,25 @@ def test_a_taken_port_is_exit_code_2():
 
     assert result.exit_code == 2
     assert f"got {port}" in result.output
+
+
+@pytest.mark.parametrize(
+    ("more", "warned"),
+    [
+        ({"host": ANY_HOST}, True),
+        ({"host": ANY_HOST, "access": {"keys": "keys.json"}}, False),
+        ({"host": "127.0.0.1"}, False),
+        ({}, False),
+    ],
+)
+def test_a_service_open_to_the_network_without_keys_says_so_once(
+    more: dict[str, Any], warned: bool, capsys: pytest.CaptureFixture[str]
+):
+    _tell("http://127.0.0.1:8000", make_config({"models": {"small": "embedded"}, **more}))
+
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert len(warnings) == int(warned)
+    assert all("port 8000" in line and "--keys FILE" in line for line in warnings)
 
 
 def descendants(pid: int) -> set[int]:

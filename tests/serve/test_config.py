@@ -4,6 +4,8 @@ import pytest
 
 from xaiserve.errors import InvalidInputError
 from xaiserve.serve.config import make_config, read_config
+from xaiserve.serve.kept.keeping import open_answers
+from xaiserve.serve.settings import Answers
 
 ONE = {"models": {"a": "some/folder"}}
 
@@ -65,3 +67,19 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str):
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(InvalidInputError, match=r"absent\.yaml cannot be read"):
         read_config(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    ("named", "below"),
+    [("{home}/states", "states"), ("", ".local/state"), ("here", ".local/state")],
+)
+def test_answers_are_kept_where_the_user_keeps_state(
+    named: str, below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", named.format(home=tmp_path))
+    open_answers(Answers())
+
+    folder = tmp_path / below / "xaiserve" / "answers"
+    assert folder.is_dir()
+    assert folder.stat().st_mode & 0o077 == 0

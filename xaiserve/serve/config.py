@@ -185,6 +185,12 @@ def sentence(error: Any) -> str:  # Any: pydantic's ErrorDetails, and FastAPI's,
     return f"{field or 'settings'}: {told[:1].lower()}{told[1:]}, got {error['input']!r:.200}"
 
 
+def state_folder() -> Path:
+    """Say where a user's programs keep what must outlive them (XDG base directories)."""
+    named = Path(os.environ.get("XDG_STATE_HOME", ""))  # noqa: TID251 -- as below
+    return named if named.is_absolute() else Path.home() / ".local" / "state"
+
+
 def prepare_environment() -> None:
     """Set what Ray reads from the environment when it starts; what is set already stays.
 

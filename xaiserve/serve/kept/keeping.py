@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from xaiserve.serve.config import state_folder
 from xaiserve.serve.incoming.requests import ClassifierPort
 from xaiserve.serve.kept.explanations import Explanations
 from xaiserve.serve.kept.idempotency import Replays
@@ -29,7 +29,7 @@ def open_answers(settings: Answers) -> ObjectStore:
     """Open the store of a service's answers; by default a folder that only its user may read."""
     if settings.store is not None:
         return open_store(settings.store)
-    folder = Path.home() / ".local" / "state" / "xaiserve" / "answers"
+    folder = state_folder() / "xaiserve" / "answers"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return open_store(folder)
 
