@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from xaiserve.serve.observing.metrics import METRICS, Metric
+from xaiserve.dispatch.metrics import Metric
+from xaiserve.serve.observing.metrics import METRICS
 
 FILE = Path(__file__).resolve().parents[2] / "deploy" / "grafana.json"
 EXPORTED = {name: metric for metric in METRICS for name in metric.exported}

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from xaiserve.dispatch.metrics import JOB_ROWS, Meter
+from xaiserve.dispatch.ray_meter import RayMeter
 from xaiserve.errors import ModelUnavailableError, StoreUnavailableError, WorkerLostError
 from xaiserve.pipelines.cluster import Placement, free_crew, ray_for
 from xaiserve.pipelines.cutting import Cutter
@@ -15,11 +17,15 @@ from xaiserve.storage.merging import Merge
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Team:
-    """A pool of so many workers; ``watch`` is called now and then, and may end the job."""
+    """A pool of so many workers; ``watch`` is called now and then, and may end the job.
+
+    What is published is counted here: once, also where a worker died and another did it again.
+    """
 
     pool: Pool[Worker]
     workers: int
     watch: Callable[[], None]
+    meter: Meter
 
     def explain(self, cutter: Cutter, count: Callable[[PartReport], None]) -> None:
         """Explain all chunks, and ``count`` each when it is published.
@@ -37,8 +43,14 @@ class Team:
                 cutter.take_back(chunk, str(answer))
                 continue
             _check(answer)
+            self._meter_rows(chunk.method, answer)
             cutter.learn(chunk.method, answer.done, answer.seconds)
             count(answer)
+
+    def _meter_rows(self, method: str, published: PartReport) -> None:
+        good = published.done - published.failed
+        self.meter.count(JOB_ROWS, good, explainer=method, status="ok")
+        self.meter.count(JOB_ROWS, published.failed, explainer=method, status="error")
 
     def merge(self, merges: Sequence[Merge]) -> list[Part]:
         """Write all files of merged rows.
@@ -79,6 +91,6 @@ def team_for(
             Worker, order(crew.threads), size=crew.workers, cpus=crew.threads, gpus=crew.gpus
         )
         try:
-            yield Team(pool, crew.workers, watch)
+            yield Team(pool, crew.workers, watch, RayMeter())
         finally:
             pool.close()

@@ -9,6 +9,7 @@ from ray import serve
 from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
+from xaiserve.dispatch.ray_meter import RayMeter
 from xaiserve.serve.access.guard import Guard
 from xaiserve.serve.config import ServiceConfig
 from xaiserve.serve.incoming.fetching import Fetcher
@@ -18,7 +19,6 @@ from xaiserve.serve.kept.explanations import GRACE_S
 from xaiserve.serve.kept.keeping import keep
 from xaiserve.serve.model_settings import ModelSettings, OnDemand, TranslatorSettings
 from xaiserve.serve.observing.logs import configure_logs
-from xaiserve.serve.observing.ray_meter import RayMeter
 from xaiserve.serve.replicas.classifier_replica import ClassifierReplica
 from xaiserve.serve.replicas.handles import RemoteClassifier
 from xaiserve.serve.replicas.on_demand_replica import OnDemandReplica

@@ -9,11 +9,11 @@ from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBearer
 
 import xaiserve
+from xaiserve.dispatch.metrics import Meter, NoMeter
 from xaiserve.serve import problems
 from xaiserve.serve.access.guard import Guard, Guarded
 from xaiserve.serve.incoming.request_ids import RequestIds
 from xaiserve.serve.kept.idempotency import REPLAYED
-from xaiserve.serve.observing.metrics import Meter, NoMeter
 from xaiserve.serve.observing.requests import Observed
 from xaiserve.serve.routes.documentation import page
 from xaiserve.serve.routes.health import health

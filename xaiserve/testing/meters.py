@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 
-from xaiserve.serve.observing.metrics import METRICS, Metric
+from xaiserve.dispatch.metrics import Metric
+from xaiserve.serve.observing.metrics import METRICS
 
 
 class MemoryMeter:

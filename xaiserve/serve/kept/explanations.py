@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
+from xaiserve.dispatch.metrics import Meter, NoMeter
 from xaiserve.errors import ModelUnavailableError, XaiServeError
 from xaiserve.serve.bodies.explanations import ExplainBody
 from xaiserve.serve.bodies.lists import ModelBody
@@ -14,7 +15,7 @@ from xaiserve.serve.incoming.requests import ClassifierPort, ExplainRequest
 from xaiserve.serve.kept.flights import Flights, Tell
 from xaiserve.serve.kept.result_cache import ResultCache
 from xaiserve.serve.kept.result_ids import budgeted, result_id
-from xaiserve.serve.observing.metrics import RESULT_CACHE, Meter, NoMeter
+from xaiserve.serve.observing.metrics import RESULT_CACHE
 from xaiserve.serve.problems import ProblemError
 
 READY_S: Final = 5.0

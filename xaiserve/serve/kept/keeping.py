@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from xaiserve.dispatch.metrics import Meter
 from xaiserve.serve.config import state_folder
 from xaiserve.serve.incoming.requests import ClassifierPort
 from xaiserve.serve.kept.explanations import Explanations
@@ -10,7 +11,6 @@ from xaiserve.serve.kept.idempotency import Replays
 from xaiserve.serve.kept.result_cache import ResultCache
 from xaiserve.serve.kept.result_store import ResultStore
 from xaiserve.serve.kept.results import Results
-from xaiserve.serve.observing.metrics import Meter
 from xaiserve.serve.settings import Answers
 from xaiserve.storage.objects import ObjectStore
 from xaiserve.storage.opening import open_store

@@ -1,40 +1,11 @@
-"""What is counted: one table of names, and the port through which they leave.
+"""What the service counts; with what jobs count, one table of names.
 
-Ray's exporter on each node publishes them, and Ray's own, for Prometheus, with ``ray_`` before each
-name and ``_total`` behind each counter's. A ``/metrics`` of ours would show one process of many.
-Labels have few values: no keys, no images, no texts of clients.
+Ray's exporters publish them: a ``/metrics`` of ours would show one process of many.
 """
 
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol, runtime_checkable
+from typing import Final
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One name.
-
-    Parameters
-    ----------
-    bounds
-        Upper bounds of a histogram's buckets; the last is followed by one without.
-    """
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    about: str
-    labels: tuple[str, ...] = ()
-    bounds: tuple[float, ...] = ()
-
-    @property
-    def exported(self) -> tuple[str, ...]:
-        """Names under which Prometheus sees it."""
-        endings = {
-            "counter": ("_total",),
-            "gauge": ("",),
-            "histogram": ("_bucket", "_sum", "_count"),
-        }
-        return tuple(f"ray_{self.name}{ending}" for ending in endings[self.kind])
-
+from xaiserve.dispatch.metrics import JOB_ROWS, Metric
 
 _SHORT: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LONG: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -141,45 +112,9 @@ RESIDENT_BYTES: Final = Metric(
     kind="gauge",
     about="Bytes of the models loaded on demand, as the memory budget counts them.",
 )
-JOB_ROWS: Final = Metric(
-    name="xaiserve_job_rows",
-    kind="counter",
-    about="Rows that data set jobs have made.",
-    labels=("explainer", "status"),
-)
 
 METRICS: Final = (
     *(REQUESTS, REQUEST_SECONDS, EXPLANATIONS, EXPLANATION_SECONDS, QUEUE_SECONDS, QUEUE_LENGTH),
     *(PLANS, PENDING_INPUTS, MODEL_INPUTS, REPEATED_QUESTIONS, BATCHES, BATCH_ROOM, MODEL_SECONDS),
     *(RESULT_CACHE, MODEL_LOADS, MODEL_EVICTIONS, RESIDENT_BYTES, JOB_ROWS),
 )
-
-
-@runtime_checkable
-class Meter(Protocol):
-    """Where numbers go; thread-safe."""
-
-    def count(self, metric: Metric, amount: float = 1, /, **labels: str) -> None:
-        """Add to a counter; an amount of 0 shows a counter that has not counted yet."""
-        ...
-
-    def put(self, metric: Metric, value: float, /, **labels: str) -> None:
-        """Set a gauge."""
-        ...
-
-    def observe(self, metric: Metric, value: float, /, **labels: str) -> None:
-        """Add a value to a histogram."""
-        ...
-
-
-class NoMeter:
-    """Counts nothing: for a server outside of Ray."""
-
-    def count(self, metric: Metric, amount: float = 1, /, **labels: str) -> None:
-        pass
-
-    def put(self, metric: Metric, value: float, /, **labels: str) -> None:
-        pass
-
-    def observe(self, metric: Metric, value: float, /, **labels: str) -> None:
-        pass

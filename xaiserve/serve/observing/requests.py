@@ -6,9 +6,9 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from xaiserve.dispatch.metrics import Meter
 from xaiserve.serve.access.keys import ApiKey
 from xaiserve.serve.observing import metrics
-from xaiserve.serve.observing.metrics import Meter
 
 _log = logging.getLogger("xaiserve.requests")
 

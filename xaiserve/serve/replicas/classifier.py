@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 from xaiserve.api import scores_plan
 from xaiserve.contrasts.base import asker
+from xaiserve.dispatch.metrics import Meter, NoMeter
 from xaiserve.models.classifier import Classifier
 from xaiserve.models.spec_json import spec_to_json
 from xaiserve.perturb.engine import Engine
@@ -17,7 +18,6 @@ from xaiserve.serve.bodies.scores import PredictBody, ScoreBody
 from xaiserve.serve.bodies.told import Told
 from xaiserve.serve.config import Queue
 from xaiserve.serve.incoming.requests import ExplainRequest, PredictRequest, Scored, ScoreRequest
-from xaiserve.serve.observing.metrics import Meter, NoMeter
 from xaiserve.serve.observing.tracing import Batches
 from xaiserve.serve.replicas import answers
 from xaiserve.serve.replicas.admission import Places

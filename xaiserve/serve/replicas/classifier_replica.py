@@ -9,6 +9,7 @@ from ray.serve.handle import DeploymentHandle
 
 from xaiserve.contrasts.base import Ask, ContrastProvider
 from xaiserve.contrasts.opening import open_provider
+from xaiserve.dispatch.ray_meter import RayMeter
 from xaiserve.errors import XaiServeError
 from xaiserve.models.spec import ModelSpec
 from xaiserve.report.overlays import overlay_png
@@ -21,7 +22,6 @@ from xaiserve.serve.incoming.request_ids import set_request_id
 from xaiserve.serve.incoming.requests import ExplainRequest, PredictRequest, Scored, ScoreRequest
 from xaiserve.serve.model_settings import ModelSettings
 from xaiserve.serve.observing.logs import configure_logs
-from xaiserve.serve.observing.ray_meter import RayMeter
 from xaiserve.serve.problems import Problem, as_value, problem_of
 from xaiserve.serve.replicas.autoscaling import STAT
 from xaiserve.serve.replicas.classifier import ClassifierServer

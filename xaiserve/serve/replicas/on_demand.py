@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar, runtime_checkable
 
+from xaiserve.dispatch.metrics import Meter
 from xaiserve.errors import CapacityError, ModelUnavailableError, NotFoundError, XaiServeError
 from xaiserve.serve.observing import metrics
-from xaiserve.serve.observing.metrics import Meter
 
 RETRY_S: Final = 5.0
 """What a client is told to wait when all memory is at work."""

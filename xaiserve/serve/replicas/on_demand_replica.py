@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import Final, TypeVar
 
 from xaiserve.contrasts.opening import open_provider
+from xaiserve.dispatch.ray_meter import RayMeter
 from xaiserve.errors import InvalidInputError, XaiServeError
 from xaiserve.models.sources import find_model
 from xaiserve.report.overlays import overlay_png
@@ -18,7 +19,6 @@ from xaiserve.serve.incoming.request_ids import set_request_id
 from xaiserve.serve.incoming.requests import ExplainRequest, PredictRequest, Scored, ScoreRequest
 from xaiserve.serve.model_settings import ModelSettings, OnDemand
 from xaiserve.serve.observing.logs import configure_logs
-from xaiserve.serve.observing.ray_meter import RayMeter
 from xaiserve.serve.problems import Problem, as_value, problem_of
 from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.replicas.on_demand import Shelf

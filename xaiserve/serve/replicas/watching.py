@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from xaiserve.dispatch.metrics import Meter
 from xaiserve.errors import CapacityError, InvalidInputError, NotFoundError, QueryBudgetError
 from xaiserve.explainers.base import Explanation
 from xaiserve.perturb.engine import Engine
@@ -14,7 +15,6 @@ from xaiserve.perturb.ticket import Ticket
 from xaiserve.perturb.totals import Totals
 from xaiserve.serve.bodies.explanations import ExplainBody
 from xaiserve.serve.observing import metrics
-from xaiserve.serve.observing.metrics import Meter
 from xaiserve.serve.observing.tracing import span
 
 _log = logging.getLogger("xaiserve.explanations")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ray.util import metrics as ray_metrics
 
-from xaiserve.serve.observing.metrics import Metric
+from xaiserve.dispatch.metrics import Metric
 
 _MADE: Final[Mapping[str, Any]] = {
     "counter": ray_metrics.Counter,
