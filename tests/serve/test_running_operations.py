@@ -1,21 +1,29 @@
 """A service in production, on a real Ray: scaled to zero and back, updated under load, watched."""
 
 import itertools
+import logging
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import boto3
 import httpx
 import pytest
 import ray
+from moto.server import ThreadedMotoServer
 from pydantic import PydanticDeprecatedSince20
 
 from tests.serve.test_running import ask, free_port, picture, write_model
+from xaiserve.dispatch.metrics import JOB_ROWS, Metric
+from xaiserve.pipelines import explain
+from xaiserve.pipelines.cluster import Placement
 from xaiserve.serve.access.keys import add_key, make_key, utc_now
 from xaiserve.serve.config import ServiceConfig, make_config
-from xaiserve.serve.observing.metrics import METRICS
+from xaiserve.serve.observing.metrics import METRICS, MODEL_EVICTIONS
+from xaiserve.testing.jobs import write_images
 
 with warnings.catch_warnings():
     # The settings of Ray Serve use what pydantic has deprecated, which shows on import.
@@ -32,6 +40,7 @@ pytestmark = [
 ]
 
 PATIENCE_S = 120
+BUCKET = "answers"
 QUICK = {
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.2",
     "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.2",
@@ -59,10 +68,18 @@ class Running:
                     "autoscaling": {"min": 0, "max": 2, **quick},
                 },
             },
+            "on_demand": {
+                "memory_bytes": 100,
+                "models": {
+                    name: {"source": model, "batch_rows": 64, "memory_bytes": 60}
+                    for name in ("first", "second")
+                },
+                "cpus": 0.1,
+            },
             "port": free_port(),
             "metrics_port": self.metrics_port,
             "access": {"keys": str(folder / "keys.json")},
-            "answers": {"cache_bytes": 0, "store": str(folder / "answers")},
+            "answers": {"cache_bytes": 0, "store": f"s3://{BUCKET}/kept"},
         }
         self.service: RunningService = start_service(self.config())
         headers = {"Authorization": f"Bearer {text}"}
@@ -80,11 +97,31 @@ class Running:
         return found[f"classifier-{name}"].replica_states.get("RUNNING", 0)
 
 
+@contextmanager
+def bucket() -> Iterator[dict[str, str]]:
+    """Keep an empty bucket on this machine; yields the variables by which it is found."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in QUICK.items():
+    with bucket() as found, pytest.MonkeyPatch.context() as patch:
+        for name, value in {**QUICK, **found}.items():
             patch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket=BUCKET)
         made = Running(tmp_path_factory.mktemp("operated"))
         try:
             yield made
@@ -189,10 +226,61 @@ def test_a_rolling_update_under_load_loses_no_request(running: Running):
     assert rows() == 32
 
 
+def test_models_on_demand_take_turns_in_a_budget_that_holds_one(running: Running):
+    def answer(name: str) -> httpx.Response:
+        return ask(running.client, name, method="occlusion", cells="4", saliency="true")
+
+    here = answer("toy").json()
+    told = [answer(name) for name in ("first", "second", "first")]
+    beside = Load(lambda number, _: answer(("first", "second")[number]), clients=2)
+    until(lambda: beside.statuses.count(200) > 6, "answers while both are asked for")
+    beside.stop()
+
+    assert [each.status_code for each in told] == [200] * 3
+    assert [each.json()["saliency"] for each in told] == [here["saliency"]] * 3
+    assert set(beside.statuses) <= {200, 429}  # the other model is at work
+    until(lambda: exported(running, MODEL_EVICTIONS, model="first") >= 1, "an eviction")
+
+
+def exported(running: Running, metric: Metric, **labels: str) -> float:
+    """Read a counter in Ray's exporter, over all processes that count."""
+    text = httpx.get(f"http://127.0.0.1:{running.metrics_port}/metrics").text
+    found = [line for line in text.splitlines() if line.startswith(f"{metric.exported[0]}{{")]
+    wanted = [f'{label}="{value}"' for label, value in labels.items()]
+    return sum(float(line.rpartition(" ")[2]) for line in found if all(w in line for w in wanted))
+
+
+@pytest.mark.s3
+def test_results_for_later_are_kept_in_a_bucket(running: Running):
+    options = {"method": "occlusion", "cells": "5", "saliency": "true"}
+    at_once = ask(running.client, **options).json()
+    key = {"Idempotency-Key": "one"}
+    accepted, again = (
+        running.client.post(
+            "/v1/explain",
+            params={"model": "toy", **options, "async": "true"},
+            files={"image": ("a.png", picture())},
+            headers=key,
+        )
+        for _ in range(2)
+    )
+    assert (accepted.status_code, again.status_code) == (202, 202)
+    assert again.json()["id"] == accepted.json()["id"]
+
+    place = accepted.headers["location"]
+    until(lambda: running.client.get(place).status_code == 200, "the result")
+    result = running.client.get(place).json()
+    assert (result["saliency"], result["scores"]) == (at_once["saliency"], at_once["scores"])
+
+    kept = boto3.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="kept/")["Contents"]
+    assert any(accepted.json()["id"] in each["Key"] for each in kept)
+    assert running.client.delete(place).status_code == 204
+    assert running.client.get(place).status_code == 404
+
+
 def test_ray_exports_what_we_count(running: Running):
     needed = {metric.name for metric in METRICS if metric.labels in {("model",), ("path",)}}
-    # Nothing was loaded on demand, and no question repeated.
-    needed -= {"xaiserve_model_evictions", "xaiserve_repeated_questions"}
+    needed -= {"xaiserve_repeated_questions"}  # none was
     needed |= {"serve_deployment_replica_healthy"}
     seen: set[str] = set()
 
@@ -203,6 +291,24 @@ def test_ray_exports_what_we_count(running: Running):
         return seen == needed
 
     until(seen_all, "every metric in the exporter")
+
+
+def test_rows_of_a_job_are_exported(running: Running, tmp_path: Path):
+    manifest = write_images(tmp_path / "images", 3)
+    (tmp_path / "images" / "001.png").write_bytes(b"no picture")
+    config = explain.Config(
+        images=str(manifest),
+        out=str(tmp_path / "out"),
+        model="toy",
+        model_source=str(running.settings["models"]["toy"]["source"]),
+        methods=("occlusion",),
+    )
+    assert explain.run(config, Placement(workers=1), lambda _: None).totals.failed == 1
+
+    def rows(status: str) -> float:
+        return exported(running, JOB_ROWS, explainer="occlusion", status=status)
+
+    until(lambda: (rows("ok"), rows("error")) == (2, 1), "the rows in the exporter")
 
 
 def test_a_request_without_a_key_goes_no_further(running: Running):
