@@ -25,8 +25,9 @@ from xaiserve.errors import XaiServeError
 from xaiserve.explainers.base import Explanation
 from xaiserve.explainers.baselines.lime import LimeExplanation
 from xaiserve.explainers.registry import make_explainer
+from xaiserve.metrics.estimates import Estimate
 from xaiserve.metrics.grid_pointing import GridPointingGame
-from xaiserve.metrics.tally import Estimate, Tally, Trial, differences
+from xaiserve.metrics.tally import Tally, Trial, differences
 from xaiserve.models.loaded import LoadedClassifier
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.rng import Keys

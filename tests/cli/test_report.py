@@ -7,7 +7,8 @@ from click.testing import CliRunner, Result
 
 from xaiserve.cli import main
 from xaiserve.pipelines import explain, pointing_game
-from xaiserve.pipelines.reporting import PER_METHOD, job_report
+from xaiserve.pipelines.highlights import PER_METHOD
+from xaiserve.pipelines.reporting import job_report
 from xaiserve.storage.local import LocalStore
 from xaiserve.testing.jobs import write_images
 from xaiserve.testing.jobs_here import run_here

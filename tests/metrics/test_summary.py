@@ -2,8 +2,8 @@
 
 import pytest
 
+from xaiserve.metrics.estimates import HitRate
 from xaiserve.metrics.summary import POINTING, ScoreRow, render_table, summarise
-from xaiserve.metrics.tally import HitRate
 from xaiserve.perturb.rng import Keys
 
 KEYS = Keys.root(0, "a job")

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from xaiserve.metrics.tally import Estimate, HitRate, Tally, Trial, differences
+from xaiserve.metrics.estimates import Estimate, HitRate
+from xaiserve.metrics.tally import Tally, Trial, differences
 from xaiserve.perturb.rng import Keys
 
 KEYS = Keys.root(0, "a job")

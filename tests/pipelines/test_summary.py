@@ -1,6 +1,6 @@
 from xaiserve.metrics.summary import summarise
 from xaiserve.perturb.rng import Keys
-from xaiserve.pipelines.tables import pointing_rows
+from xaiserve.pipelines.tables import score_rows
 
 
 def row(method, image, hit, status="ok", **changes):
@@ -24,15 +24,27 @@ def row(method, image, hit, status="ok", **changes):
 
 def test_the_blind_methods_count_once_per_image_however_many_methods_ran():
     rows = [row(method, image, 1.0) for method in ("a", "b") for image in ("1", "2", "3")]
-    found = list(pointing_rows(rows))
+    found = list(score_rows(rows))
     for blind in ("chance", "centre"):
         mine = [each for each in found if each.method == blind]
         assert [each.image_id for each in mine if each.metric == "pointing_game"] == ["1", "2", "3"]
 
 
+def test_the_blind_methods_count_once_across_batches_of_any_methods():
+    rows = [
+        row(method, f"{image}", 1.0, status="ok" if image % divisor else "error")
+        for method, divisor in (("a", 3), ("b", 2), ("c", 5))
+        for image in range(2500)
+    ]
+    blind = [each.image_id for each in score_rows(rows) if each.method == "chance"]
+    expected = [i for i in range(2500) if i % 3 or i % 2 or i % 5]
+    assert sorted(map(int, blind[::3])) == expected
+    assert len(blind) == 3 * len(expected)
+
+
 def test_an_image_that_only_one_method_explained_still_has_its_blind_scores():
     rows = [row("a", "1", None, status="error"), row("b", "1", 1.0)]
-    table = summarise(pointing_rows(rows), Keys.root(0, "test"))
+    table = summarise(score_rows(rows), Keys.root(0, "test"))
     assert {each.method: each.images for each in table.methods} == {
         "a": 1,
         "b": 1,
@@ -44,7 +56,7 @@ def test_an_image_that_only_one_method_explained_still_has_its_blind_scores():
 
 def test_an_image_that_could_not_be_read_is_not_in_the_table():
     unread = row("a", "1", None, status="invalid_image", target_label=None)
-    assert list(pointing_rows([unread])) == []
+    assert list(score_rows([unread])) == []
 
 
 def test_truth_that_the_crop_removed_is_counted_for_the_blind_methods_too():
@@ -59,6 +71,6 @@ def test_truth_that_the_crop_removed_is_counted_for_the_blind_methods_too():
         "grid_pointing_centre": None,
         "grid_pointing_reason": "empty_mask",
     }
-    found = list(pointing_rows([row("a", "1", None, **gone)]))
+    found = list(score_rows([row("a", "1", None, **gone)]))
     assert {each.reason for each in found} == {"empty_mask"}
     assert {each.method for each in found} == {"a", "chance", "centre"}

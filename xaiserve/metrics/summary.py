@@ -1,13 +1,13 @@
 """From one row per image, method and metric to the table that reports and terminals show."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from xaiserve.metrics.estimates import Estimate
+from xaiserve.metrics.gathering import KEPT, Gathering
 from xaiserve.metrics.grid_pointing import GridPointingGame
 from xaiserve.metrics.pointing_game import EnergyPointingGame, PointingGame
-from xaiserve.metrics.tally import Estimate, Tally, Trial
 from xaiserve.perturb.rng import Keys
 
 BASELINES: Final = ("chance", "centre")
@@ -92,51 +92,81 @@ class Summary:
 
 
 def summarise(
-    rows: Iterable[ScoreRow], keys: Keys, columns: Sequence[Column] = POINTING
+    rows: Iterable[ScoreRow],
+    keys: Keys,
+    columns: Sequence[Column] = POINTING,
+    kept: int = KEPT,
 ) -> Summary:
-    """Aggregate rows in any order; metrics without a column are left out.
+    """Aggregate rows as they come, in memory that does not grow with them; see `gathering`.
 
-    Equal rows and keys give equal summaries, bit for bit. Every method is resampled with the same
-    draws.
+    Metrics without a column are left out. Equal rows and keys give equal summaries, bit for bit,
+    and up to ``kept`` images so in any order. Every method is resampled with the same draws.
+
+    Parameters
+    ----------
+    rows
+        Those of one method and image one after the other, whatever is between them.
     """
-    wanted = {column.metric for column in columns}
-    by_method: dict[str, list[ScoreRow]] = defaultdict(list)
+    places = {column.metric: place for place, column in enumerate(columns)}
+    by_method: dict[str, _Line] = {}
     classes = set()
     for row in rows:
-        if row.metric in wanted:
-            by_method[row.method].append(row)
+        if row.metric in places:
+            if row.method not in by_method:
+                by_method[row.method] = _Line(Gathering(len(columns), kept), places)
+            by_method[row.method].add(row)
             classes.add(row.class_name)
     order = sorted(by_method, key=lambda method: (method in BASELINES, method))
-    methods = tuple(_summarise(method, by_method[method], keys, columns) for method in order)
+    methods = tuple(
+        _summarise(method, by_method[method].ended(), keys, columns) for method in order
+    )
     return Summary(tuple(columns), len(classes), methods)
 
 
-def tally(rows: Iterable[ScoreRow], metric: str) -> Tally:
-    """Collect one metric of the rows, which should be of one method."""
-    return Tally(
-        tuple(
-            Trial(row.image_id, row.class_name, row.value, row.reason)
-            for row in rows
-            if row.metric == metric
-        )
-    )
+class _Line:
+    """The rows of one method, of which those of one image and class make one entry."""
+
+    def __init__(self, found: Gathering, places: Mapping[str, int]) -> None:
+        self._found = found
+        self._places = places
+        self._open: list[ScoreRow] = []
+
+    def add(self, row: ScoreRow) -> None:
+        if self._open and (row.image_id, row.class_name) != _subject(self._open[0]):
+            self._close()
+        self._open.append(row)
+
+    def ended(self) -> Gathering:
+        self._close()
+        return self._found
+
+    def _close(self) -> None:
+        values: list[float | None] = [None] * len(self._places)
+        for row in self._open:
+            values[self._places[row.metric]] = row.value
+        reasons = {row.reason for row in self._open if row.value is None}
+        self._found.add(*_subject(self._open[0]), values, reasons)
+        self._open = []
+
+
+def _subject(row: ScoreRow) -> tuple[str, str]:
+    return row.image_id, row.class_name
 
 
 def _summarise(
-    method: str, rows: Sequence[ScoreRow], keys: Keys, columns: Sequence[Column]
+    method: str, found: Gathering, keys: Keys, columns: Sequence[Column]
 ) -> MethodSummary:
-    missing = {(row.image_id, row.class_name, row.reason) for row in rows if row.value is None}
-    nulls = Counter(reason for _, _, reason in missing)
     return MethodSummary(
         method=method,
-        images=len({row.image_id for row in rows}),
-        nulls=tuple(sorted(nulls.items())),
-        cells=tuple(_cell(tally(rows, column.metric), column, keys) for column in columns),
+        images=found.images,
+        nulls=tuple(sorted(found.nulls.items())),
+        cells=tuple(_cell(found, place, column, keys) for place, column in enumerate(columns)),
     )
 
 
-def _cell(found: Tally, column: Column, keys: Keys) -> Cell:
-    return Cell(found.hit_rate(keys) if column.hits else found.micro(keys), found.macro(keys))
+def _cell(found: Gathering, place: int, column: Column, keys: Keys) -> Cell:
+    micro = found.hit_rate(place, keys) if column.hits else found.micro(place, keys)
+    return Cell(micro, found.macro(place, keys))
 
 
 def render_table(summary: Summary) -> str:

@@ -13,7 +13,7 @@ from xaiserve.pipelines.loading import read_image
 from xaiserve.pipelines.reading import Row, stored_results
 from xaiserve.report.overlays import over_original
 from xaiserve.report.panels import draw
-from xaiserve.storage.dataset import METHOD, stream_rows
+from xaiserve.storage.dataset import METHOD, each_row
 from xaiserve.storage.objects import ObjectStore
 from xaiserve.storage.pictures import decode, encode_png
 from xaiserve.storage.records import TaskRow
@@ -34,12 +34,11 @@ def matching_rows(
 ) -> Iterator[Row]:
     """Yield the rows of a job, finished or not, as JSON values; empty filters let all through."""
     needed = None if columns is None else list(dict.fromkeys([*columns, "status", "row_id"]))
-    for table in stream_rows(store, needed, methods=methods or None):
-        for row in table.to_pylist():
-            fits = not statuses or row["status"] in statuses
-            if fits and (not row_ids or row["row_id"] in row_ids):
-                names = row if columns is None else columns
-                yield {name: _plain(row.get(name)) for name in names}
+    for row in each_row(store, needed, methods=methods or None):
+        fits = not statuses or row["status"] in statuses
+        if fits and (not row_ids or row["row_id"] in row_ids):
+            names = row if columns is None else columns
+            yield {name: _plain(row.get(name)) for name in names}
 
 
 def _plain(value: Any) -> Any:  # Any: of Parquet

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.metrics import summary as scores
-from xaiserve.metrics.tally import Estimate
+from xaiserve.metrics.estimates import Estimate
 from xaiserve.pipelines.config import JobConfig
 from xaiserve.pipelines.finishing import finds_sets
 from xaiserve.pipelines.tables import columns_for, is_scored, table_of
 from xaiserve.pipelines.totals import Totals, read_totals
-from xaiserve.storage.dataset import read_rows
+from xaiserve.storage.dataset import each_row
 from xaiserve.storage.objects import ObjectStore
 
 SUMMARY: Final = "summary.json"
@@ -62,11 +62,14 @@ class Summary:
 
 
 def summarise(store: ObjectStore, config: JobConfig) -> Summary:
-    """Read the rows of a job and aggregate them."""
+    """Read the rows of a job and aggregate them, in memory that does not grow with them.
+
+    But for 8 bytes per image where there are several methods; see `metrics.gathering`.
+    """
     totals = read_totals(store)
     if not is_scored(config.kind, config.scores):
         return Summary(totals=totals, table=None, explanations={})
-    rows = read_rows(store, columns_for(config.kind, config.scores)).to_pylist()
+    rows = each_row(store, columns_for(config.kind, config.scores))
     return Summary(
         totals=totals,
         table=table_of(rows, config.kind, config.scores, config.seed),
@@ -88,7 +91,7 @@ def publish(store: ObjectStore, config: JobConfig) -> Summary:
 
 def explanation_counts(store: ObjectStore, method: str) -> Mapping[int, int]:
     """Count images by the number of explanations in the family that a method selected."""
-    rows = read_rows(store, ["selected", "status"], methods=[method]).to_pylist()
+    rows = each_row(store, ["selected", "status"], methods=[method])
     return Counter(len(row["selected"]) for row in rows if row["status"] == "ok")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from xaiserve.storage.dataset import stream_rows
+from xaiserve.storage.dataset import each_row
 from xaiserve.storage.objects import ObjectStore
 from xaiserve.storage.outcomes import FAILURES
 
@@ -64,15 +64,14 @@ class Totals:
 
 
 def read_totals(store: ObjectStore) -> Totals:
-    """Count the rows of a job by method and status, a piece of them at a time."""
+    """Count the rows of a job by method and status."""
     counts: dict[str, _Count] = {}
     failures: list[tuple[str, str, str]] = []
-    for table in stream_rows(store, _COLUMNS):
-        for row in table.to_pylist():
-            counts.setdefault(row["method"], _Count()).add(row)
-            if row["status"] in FAILURES:
-                failures.append((row["row_id"], row["method"], row["error_text"]))
-        failures = sorted(failures)[:REASONS]
+    for row in each_row(store, _COLUMNS):
+        counts.setdefault(row["method"], _Count()).add(row)
+        if row["status"] in FAILURES:
+            failures = sorted([*failures, (row["row_id"], row["method"], row["error_text"])])
+            del failures[REASONS:]
     return Totals(
         out=store.uri,
         rows=sum(each.rows for each in counts.values()),

@@ -14,7 +14,8 @@ from xaiserve.contrasts.base import asker
 from xaiserve.errors import ModelUnavailableError
 from xaiserve.explainers.base import Explainer
 from xaiserve.explainers.registry import make_explainer
-from xaiserve.metrics.tally import Estimate, Tally, Trial
+from xaiserve.metrics.estimates import Estimate
+from xaiserve.metrics.tally import Tally, Trial
 from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.rng import Keys
 from xaiserve.pipelines.pointing import PointingFinisher

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xaiserve.metrics.deletion import InsertionDeletion
+from xaiserve.metrics.estimates import Estimate
 from xaiserve.metrics.summary import BASELINES, Cell, MethodSummary, Summary
-from xaiserve.metrics.tally import Estimate
 from xaiserve.report.page import environment
 
 _BAR_STEP_PX: Final = 36
@@ -163,11 +163,10 @@ def _histogram(one: Distribution) -> dict[str, Any]:
         }
         for place, count in enumerate(counts)
     ]
-    every = [count for count, images in one.images.items() for _ in range(images)]
     return {
         "method": one.method,
-        "mean": f"{statistics.fmean(every):.1f}",
-        "images": len(every),
+        "mean": f"{statistics.fmean(one.images.keys(), one.images.values()):.1f}",
+        "images": sum(one.images.values()),
         "bars": bars,
         "width": 12 + len(bars) * _BAR_STEP_PX,
     }

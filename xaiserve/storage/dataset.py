@@ -40,6 +40,9 @@ PARTS: Final = "_parts/"
 METHOD: Final = "method"
 _PREFIX: Final = f"{METHOD}="
 
+_AT_ONCE: Final = 1024
+"""Rows that are plain values at a time: a row group may hold as many as fit into a file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
@@ -180,6 +183,24 @@ def stream_rows(
     )
     for key, table in pieces:
         yield _with_method(table, key) if columns is None or METHOD in columns else table
+
+
+def each_row(
+    store: ObjectStore,
+    columns: Sequence[str] | None = None,
+    *,
+    methods: Sequence[str] | None = None,
+) -> Iterator[dict[str, Any]]:  # Any: columns differ in type
+    """Yield the rows of `stream_rows` one by one, as plain values.
+
+    Raises
+    ------
+    InvalidInputError, ArtifactNotFoundError
+        See `stream_rows`.
+    """
+    for table in stream_rows(store, columns, methods=methods):
+        for batch in table.to_batches(max_chunksize=_AT_ONCE):
+            yield from batch.to_pylist()
 
 
 def read_results(
