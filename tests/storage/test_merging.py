@@ -57,6 +57,10 @@ class Dying:
         self._die()
         self._store.remove(key)
 
+    def tidy(self, prefix: str) -> None:
+        self._die()
+        self._store.tidy(prefix)
+
     def _die(self) -> None:
         if not self._left:
             raise KeyboardInterrupt
@@ -79,7 +83,8 @@ def test_a_driver_may_die_at_any_moment_of_the_merging(tmp_path: Path) -> None:
         assert (manifest.rows, manifest.counts) == (5, {"ok": 5})
         assert seen_by_others(folder) == Counter("abcdx")
         assert all_parts(store) == []
-    assert died == 8  # which parts count, two files, the list of them, and four parts to remove
+        assert not (folder / "_parts").exists()
+    assert died == 9  # which parts count, two files, the list of them, four parts and their folder
 
 
 def test_what_is_merged_again_is_the_same_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 import stat
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -68,6 +69,36 @@ class TestLocalStore(StoreContract):
     def test_others_may_read_what_was_written(self, tmp_path: Path) -> None:
         LocalStore(tmp_path).write("k", b"")
         assert stat.S_IMODE((tmp_path / "k").stat().st_mode) == 0o644
+
+    def test_empty_folders_are_tidied_away_and_others_stay(self, tmp_path: Path) -> None:
+        store = LocalStore(tmp_path)
+        (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+        store.write("a/kept/x", b"")
+        store.write("ab/x", b"")
+        store.tidy("a/")
+        assert not (tmp_path / "a" / "b").exists()
+        assert store.list() == ["a/kept/x", "ab/x"]
+        store.tidy("nothing/")
+        LocalStore(tmp_path / "empty").tidy("")
+
+    def test_what_is_written_while_folders_are_tidied_away_is_there(self, tmp_path: Path) -> None:
+        store = LocalStore(tmp_path)
+        written = threading.Event()
+
+        def tidy() -> None:
+            while not written.is_set():
+                store.tidy("a/")
+
+        with ThreadPoolExecutor(1) as threads:
+            tidying = threads.submit(tidy)
+            try:
+                for number in range(50):
+                    store.write("a/b/c/x", b"%d" % number)
+                    assert store.read("a/b/c/x") == b"%d" % number
+                    store.remove("a/b/c/x")
+            finally:
+                written.set()
+            tidying.result()
 
     def test_a_folder_that_cannot_be_used_is_told(self, tmp_path: Path) -> None:
         long = "x" * 300

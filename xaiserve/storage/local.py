@@ -87,6 +87,13 @@ class LocalStore:
                 raise IsADirectoryError
             return path.stat().st_size
 
+    def tidy(self, prefix: str) -> None:
+        top = self._root / prefix.rpartition("/")[0]
+        for place, _, _ in os.walk(top, topdown=False):
+            if Path(place) != self._root:
+                with suppress(OSError):  # others are in it, or have removed it
+                    Path(place).rmdir()
+
     def _found(self, prefix: str) -> Iterator[tuple[str, Path]]:
         with self._explained(prefix):
             for path in _files(self._root / prefix.rpartition("/")[0]):
@@ -115,7 +122,8 @@ class LocalStore:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # tidied away in between: `_temporary` makes it again
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreUnavailableError(
             f"folder {folder} cannot be made: {error.strerror}; name another place, or check its "
@@ -146,8 +154,8 @@ def _flushed(folder: Path, data: bytes) -> Path:
 def _temporary(folder: Path) -> tuple[int, str]:
     """Open one, in a folder that whoever removes its last file removes as well."""
     for _ in range(10):
-        folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True)
             return tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
     raise FileNotFoundError(errno.ENOENT, "the folder is removed again and again", str(folder))
 

@@ -72,6 +72,13 @@ class ObjectStore(Protocol):
         """Return the object's bytes; raise `ArtifactNotFoundError` when there is none."""
         ...
 
+    def tidy(self, prefix: str) -> None:
+        """Remove what is left of ``prefix``, such as ``a/b/``, where no object is below it.
+
+        Stores without folders have nothing to remove.
+        """
+        ...
+
 
 def check_key(key: str) -> str:
     """Return ``key``, or raise `InvalidInputError` if it could leave the store or is ambiguous."""

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from xaiserve.errors import ArtifactNotFoundError, ConflictError
 from xaiserve.storage.dataset import (
     METHOD,
+    PARTS,
     SUCCESS,
     Manifest,
     Part,
@@ -219,6 +220,7 @@ class ResultSet:
             if key not in listed:
                 with suppress(ArtifactNotFoundError):  # another driver sweeps, too
                     self._store.remove(key)
+        self._store.tidy(PARTS)
 
     def _parts(self) -> list[str] | None:
         """Return the parts that count, if that is decided."""

@@ -87,6 +87,9 @@ class Retrying:
     def size(self, key: str) -> int:
         return self._repeated(lambda _: self._store.size(key))
 
+    def tidy(self, prefix: str) -> None:
+        self._repeated(lambda _: self._store.tidy(prefix))
+
     def _repeated(self, ask: Callable[[bool], T]) -> T:
         """Ask until it works; ``ask`` is told whether it was asked before."""
         for attempt, wait in enumerate(self._waits):
