@@ -4,6 +4,7 @@ from click.testing import CliRunner, Result
 from PIL import Image as PillowImage
 
 from xaiserve.cli import main
+from xaiserve.explainers.preset_file import PresetFile
 from xaiserve.report.gallery import CELL_PX, GAP_PX
 
 
@@ -31,6 +32,51 @@ def test_a_method_that_does_not_go_with_the_model_says_so_in_its_place(
     assert ended.exit_code == 0, ended.output
     with PillowImage.open(out) as picture:
         assert picture.width == 3 * CELL_PX + 4 * GAP_PX
+
+
+def test_methods_take_parameters_and_presets(
+    model_folder: Path, photos: Path, tmp_path: Path
+) -> None:
+    preset = PresetFile(
+        method="occlusion",
+        version=1,
+        parameters={"cells": 2},
+        objective="energy",
+        value=1.0,
+        low=None,
+        high=None,
+        images=6,
+        model_inputs=100,
+        sample="a",
+        model="b",
+        seed=0,
+    )
+    file = tmp_path / "best.json"
+    file.write_bytes(preset.to_json())
+    drawn = {}
+    for name, words in {
+        "default": [],
+        "set": ["--set", "occlusion.cells=2"],
+        "preset": ["--set", f"occlusion.preset={file}"],
+        "alone": ["--set", "cells=2"],
+    }.items():
+        out = tmp_path / f"{name}.png"
+        methods = ("--methods", "occlusion" if name == "alone" else "occlusion,rise")
+        few = ["--set", "rise.samples=8"] if name != "alone" else []
+        ended = gallery(model_folder, photos, *methods, *few, *words, "--out", str(out))
+        assert ended.exit_code == 0, ended.output
+        with PillowImage.open(out) as picture:
+            second = CELL_PX + 2 * GAP_PX
+            drawn[name] = picture.crop((second, 0, second + CELL_PX, picture.height)).tobytes()
+    assert drawn["default"] != drawn["set"] == drawn["preset"] == drawn["alone"]
+
+
+def test_a_parameter_of_a_method_that_is_not_drawn_is_misuse(
+    model_folder: Path, photos: Path
+) -> None:
+    ended = gallery(model_folder, photos, "--methods", "occlusion", "--set", "rise.samples=8")
+    assert ended.exit_code == 2
+    assert "--set is for rise, which is not among occlusion" in ended.stderr
 
 
 def test_an_unreadable_image_is_misuse(model_folder: Path, photos: Path) -> None:

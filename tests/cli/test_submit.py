@@ -5,7 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 from xaiserve.cli import main
-from xaiserve.cli.submit import arguments, make_config, parse_settings, reachable_images
+from xaiserve.cli.options import filled_settings
+from xaiserve.cli.submit import arguments, make_config, reachable_images
 from xaiserve.errors import InvalidInputError
 from xaiserve.pipelines.progress import PROGRESS, Progress
 from xaiserve.storage.local import LocalStore
@@ -48,17 +49,17 @@ def job(tmp_path):
 
 
 def test_settings_go_to_the_method_that_they_name():
-    assert parse_settings(["a.x=1", "b.x=2=3", "a.y="], ["a", "b"]) == {
+    assert filled_settings(["a.x=1", "b.x=2=3", "a.y="], ["a", "b"]) == {
         "a": {"x": "1", "y": ""},
         "b": {"x": "2=3"},
     }
-    assert parse_settings(["x=1.5"], ["a"]) == {"a": {"x": "1.5"}}
+    assert filled_settings(["x=1.5"], ["a"]) == {"a": {"x": "1.5"}}
 
 
 @pytest.mark.parametrize("wrong", ["x=1", "a.x", ".x=1", "a.=1"])
 def test_a_setting_without_method_key_or_value_is_refused(wrong):
     with pytest.raises(InvalidInputError, match=r"--set must be METHOD\.KEY=VALUE"):
-        parse_settings([wrong], ["a", "b"])
+        filled_settings([wrong], ["a", "b"])
 
 
 def test_the_command_line_of_a_job_means_the_same_configuration():
@@ -103,6 +104,11 @@ def test_misuse_ends_with_a_sentence_and_2(job, words, said):
     assert code == 2
     assert said in output
     assert len(output.strip().splitlines()) == 1
+
+
+def test_a_setting_given_twice_is_refused():
+    with pytest.raises(InvalidInputError, match=r"--set a\.x must be given once, got 1 and 2"):
+        filled_settings(["a.x=1", "x=2"], ["a"])
 
 
 def test_an_output_of_another_configuration_is_refused(job, tmp_path):

@@ -32,7 +32,7 @@ def drawable(contrasts: ContrastSettings | None) -> tuple[list[str], list[str]]:
 def compared(
     model: Classifier,
     images: Sequence[Path],
-    methods: Sequence[str],
+    explainers: Sequence[Explainer],
     seed: int,
     contrasts: ContrastSettings | None = None,
 ) -> list[Row]:
@@ -41,9 +41,8 @@ def compared(
     Raises
     ------
     XaiServeError
-        An image cannot be read or has no contrast picture, or a method does not exist.
+        An image cannot be read or has no contrast picture.
     """
-    explainers = [make_explainer(name) for name in methods]
     cases = [_case(path, model) for path in images]
     total = len(explainers) * len(cases)
     columns = []

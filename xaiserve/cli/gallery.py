@@ -9,6 +9,7 @@ from xaiserve.cli.options import (
     SEED,
     contrast_options,
     each_once,
+    filled_settings,
     model_options,
     named_source,
     pictures_in,
@@ -22,6 +23,13 @@ from xaiserve.errors import InvalidInputError
 )
 @model_options
 @click.option("--methods", metavar="A,B", help="Methods, in this order; all of them by default.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="METHOD.KEY=VALUE",
+    help="A parameter, or METHOD.preset=NAME or FILE.",
+)
 @contrast_options
 @click.option(
     "--seed", type=SEED, default=0, show_default=True, help="Where all randomness comes from."
@@ -37,6 +45,7 @@ def command(
     *,
     images: tuple[Path, ...],
     methods: str | None,
+    settings: tuple[str, ...],
     seed: int,
     out: Path,
     contrast: str | None,
@@ -67,11 +76,15 @@ def command(
         if left_out:
             without = ", ".join(left_out)
             click.echo(f"without {without}: give --translator or --contrast for it", err=True)
-    explainers = [make_explainer(each) for each in names]
+    options = filled_settings(settings, names)
+    for each in options:
+        if each not in names:
+            raise InvalidInputError(f"--set is for {each}, which is not among {', '.join(names)}")
+    explainers = [make_explainer(each, options.get(each)) for each in names]
     contrasts = contrasts_for(explainers, told, source)
     check_contrast_use(explainers, contrasts)
     classifier = load_classifier(source, name=name, **model)
-    rows = compared(classifier, pictures_in(images), names, seed, contrasts)
+    rows = compared(classifier, pictures_in(images), explainers, seed, contrasts)
     try:
         out.write_bytes(encode_png(gallery(rows, names)))
     except OSError as error:

@@ -1,7 +1,7 @@
 """Options and arguments that several commands take, and how their texts are read."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -155,6 +155,37 @@ def each_once(pairs: Iterable[tuple[str, str]], option: str = "--set") -> dict[s
             )
         found[key] = text
     return found
+
+
+def filled_settings(settings: Iterable[str], methods: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Sort ``method.key=value`` texts by method, and fill in what preset files say.
+
+    With one method its name may be left out.
+
+    Raises
+    ------
+    InvalidInputError
+        A text has no method, key or value, a key is given twice, or a preset file is none of its
+        method.
+    """
+    from xaiserve.explainers.preset_file import filled
+
+    given = each_once(_setting(text, methods) for text in settings)
+    found: dict[str, dict[str, str]] = {}
+    for where, value in given.items():
+        method, _, key = where.rpartition(".")
+        found.setdefault(method, {})[key] = value
+    return {method: filled(method, options) for method, options in found.items()}
+
+
+def _setting(text: str, methods: Sequence[str]) -> tuple[str, str]:
+    where, equals, value = text.partition("=")
+    method, dot, key = where.rpartition(".")
+    if not dot and len(methods) == 1:
+        method = methods[0]
+    if not (equals and method and key):
+        raise InvalidInputError(f"--set must be METHOD.KEY=VALUE, got {text!r}")
+    return f"{method}.{key}", value
 
 
 def pictures_in(sources: Iterable[Path]) -> list[Path]:

@@ -12,7 +12,13 @@ from urllib.parse import urlsplit
 
 import click
 
-from xaiserve.cli.options import SEED, contrast_options, each_once, precision_option
+from xaiserve.cli.options import (
+    SEED,
+    contrast_options,
+    each_once,
+    filled_settings,
+    precision_option,
+)
 from xaiserve.errors import InvalidInputError
 
 if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
@@ -104,7 +110,6 @@ def make_config(
     """
     from xaiserve.api import contrasts_for
     from xaiserve.contrasts.opening import settings_of
-    from xaiserve.explainers.preset_file import filled
     from xaiserve.explainers.registry import make_explainer
     from xaiserve.pipelines import explain, pointing_game
 
@@ -123,10 +128,7 @@ def make_config(
         "model": name,
         "model_source": _absolute(source),
         "methods": names,
-        "options": {
-            method: filled(method, options)
-            for method, options in parse_settings(settings, names).items()
-        },
+        "options": filled_settings(settings, names),
         "scores": _names(rest.pop("scores", None) or ""),
         "images": _absolute(rest["images"]),
         "images_root": _absolute(rest["images_root"]) if rest.get("images_root") else None,
@@ -155,26 +157,6 @@ def _placed(contrasts: "ContrastSettings | None") -> dict[str, Any]:
         "translator": placed.translator,
         "contrast_options": dict(placed.options),
     }
-
-
-def parse_settings(settings: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Sort ``method.key=value`` texts by method; with one method its name may be left out.
-
-    Raises
-    ------
-    InvalidInputError
-        A text has no method, key or value.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for text in settings:
-        where, equals, value = text.partition("=")
-        method, dot, key = where.rpartition(".")
-        if not dot and len(methods) == 1:
-            method = methods[0]
-        if not (equals and method and key):
-            raise InvalidInputError(f"--set must be METHOD.KEY=VALUE, got {text!r}")
-        found.setdefault(method, {})[key] = value
-    return found
 
 
 def _is_path(address: str) -> bool:
