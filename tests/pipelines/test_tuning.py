@@ -43,7 +43,7 @@ def config(sample):
 def tried(sample, cells, objective="energy", slice_size=4):
     """Explain six pictures, each with one lit cell of 4 x 4, by hiding cells."""
     order, _ = prepare(
-        Config(sample=sample, space={"cells": Choice((cells,))}, objective=objective),
+        Config(sample=sample, space={"cells": Choice((cells, 3))}, objective=objective),
         pointing_game.plan(sample),
     )
     explainer = make_explainer("occlusion", {"cells": cells})
@@ -126,6 +126,68 @@ def test_an_output_that_holds_a_sweep_is_left_alone(config):
     LocalStore(Path(config.sample.out)).write(BEST, b"")
     with pytest.raises(ConflictError, match="already holds a sweep"):
         run(config, Placement())
+
+
+@pytest.fixture
+def begun(config):
+    """Begin a sweep that goes no further than to Ray."""
+    with pytest.raises(pytest.fail.Exception, match="starts Ray"):
+        run(config, Placement())
+    return config
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"objective": "pointing_game"}, "differs in objective"),
+        ({"space": {"cells": Choice((1, 2, 5))}}, "differs in space"),
+        ({"scheduler": "none"}, "differs in scheduler"),
+        ({"within": 0.5}, "differs in within"),
+    ],
+)
+def test_another_sweep_does_not_go_on_in_an_output(begun, change, told):
+    with pytest.raises(ConflictError, match=told):
+        run(dataclasses.replace(begun, **change), Placement())
+    sample = dataclasses.replace(begun.sample, seed=1)
+    with pytest.raises(ConflictError, match="differs in seed"):
+        run(dataclasses.replace(begun, sample=sample), Placement())
+
+
+def test_trials_that_have_ended_are_not_run_again(begun):
+    order, _ = prepare(begun, pointing_game.plan(begun.sample))
+    trials = []
+    for number, drawn in enumerate(order.draws):
+        course = tried(begun.sample, drawn["cells"])
+        outcome = Outcome(
+            number=number,
+            status="done",
+            parameters=drawn,
+            found=dataclasses.asdict(course[-1]),
+            course=tuple({"images": each.images, "value": each.value} for each in course),
+        )
+        trials.append((outcome.columns(), drawn))
+    store = LocalStore(Path(begun.sample.out))
+    write_trials(store, trials)
+    store.write(".ray-killed/notes", b"")
+    summary = run(begun, Placement())  # without Ray, which no test of this file may start
+    assert not store.list(".ray-")
+    assert summary.best.parameters == {"cells": 4}
+    assert [each.columns() for each in summary.outcomes] == [columns for columns, _ in trials]
+    best = store.read(BEST)
+    assert run(begun, Placement()).best == summary.best
+    assert store.read(BEST) == best
+
+
+def test_a_trial_that_failed_is_tried_again(begun):
+    order, _ = prepare(begun, pointing_game.plan(begun.sample))
+    lost = [
+        Outcome(number=number, status="failed", parameters=drawn, reason="no memory")
+        for number, drawn in enumerate(order.draws)
+    ]
+    rows = [(each.columns(), each.parameters) for each in lost]
+    write_trials(LocalStore(Path(begun.sample.out)), rows)
+    with pytest.raises(pytest.fail.Exception, match="starts Ray"):
+        run(begun, Placement())
 
 
 def outcome(number, value, inputs, status="done"):

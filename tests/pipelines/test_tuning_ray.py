@@ -2,12 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
+from xaiserve.pipelines.tuning import BEST
 from xaiserve.storage.local import LocalStore
+from xaiserve.storage.objects import exists
 from xaiserve.storage.parquet import read_parquet
 from xaiserve.storage.trials import TRIALS
 from xaiserve.testing.jobs import write_images
@@ -23,21 +27,22 @@ def test_a_sweep_finds_the_grid_that_the_pictures_were_made_with(model_folder, t
     space.write_text("cells: {choice: [1, 2, 4, 8]}\n", encoding="utf-8")
     words = ["--space", space, "--objective", "energy", "--images", images, "--out", out]
     words += ["--model", f"toy={model_folder}", "--workers", "1", "--json"]
+    command = [sys.executable, "-m", "xaiserve", "tune", "occlusion", *map(str, words)]
+    # Ray makes its workers nice by 15, which on a busy machine is never.
+    settings = {"env": os.environ | {"RAY_worker_niceness": "0"}}  # noqa: TID251 -- passed on
+    kept = killed_after_a_trial(command, LocalStore(out), settings)
+
     process = subprocess.run(
-        [sys.executable, "-m", "xaiserve", "tune", "occlusion", *map(str, words)],
-        # Ray makes its workers nice by 15, which on a busy machine is never.
-        env=os.environ | {"RAY_worker_niceness": "0"},  # noqa: TID251 -- passed on
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+        command, **settings, capture_output=True, text=True, timeout=300, check=False
     )
     assert process.returncode == 0, process.stderr
+    assert f"running: {len(kept)}/4 trials" in process.stderr
     found = json.loads(process.stdout)
     assert found["best"]["parameters"] == {"cells": 4}
     assert found["best"]["value"] == 1.0
 
     table = read_parquet(LocalStore(out), TRIALS)
+    assert table.to_pylist()[: len(kept)] == kept  # to the second that they took
     rows = {row["param_cells"]: row for row in table.to_pylist()}
     assert list(rows) == [8, 1, 2, 4]  # first the default
     assert [rows[cells]["status"] for cells in rows] == ["done", "stopped", "stopped", "done"]
@@ -48,3 +53,27 @@ def test_a_sweep_finds_the_grid_that_the_pictures_were_made_with(model_folder, t
 
     preset = json.loads((out / "best.json").read_text(encoding="utf-8"))
     assert (preset["method"], preset["parameters"]["cells"]) == ("occlusion", 4)
+
+
+def killed_after_a_trial(command, store, settings):
+    """Run a sweep until the first of its trials has ended; return the rows there are then."""
+    process = subprocess.Popen(
+        command,
+        **settings,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 240
+        while not exists(store, TRIALS):
+            assert process.poll() is None, "it ended by itself"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    rows = read_parquet(store, TRIALS).to_pylist()
+    assert 0 < len(rows) < 4
+    assert not exists(store, BEST)
+    return rows

@@ -81,7 +81,8 @@ def command(**options: Any) -> None:  # Any: click's values
     explanation counts 0; equal scores are decided by model inputs.
 
     Into --out go trials.parquet, and best.json for '--set preset=FILE' of explain and submit. Its
-    score is that of the images that chose it: score it on others.
+    score is that of the images that chose it: score it on others. After a crash the same command
+    goes on: trials that have ended are kept.
 
     \b
     echo 'cells: {choice: [4, 7, 14]}' > space.yaml

@@ -89,10 +89,28 @@ def drawn_explainer(sample: Sample, drawn: Drawn) -> Explainer:
     return make_explainer(method, {**sample.options.get(method, {}), **drawn})
 
 
-def work(settings: Mapping[str, Any], *, order: Order) -> None:
-    """Run one trial as Ray Tune calls it."""  # Any: what Tune passes
+Course = tuple[Mapping[str, Any], ...]
+"""The images and the value of each report of a trial; all that a scheduler looks at."""
+
+
+def work(
+    settings: Mapping[str, Any],  # Any: what Tune passes
+    *,
+    order: Order,
+    courses: Mapping[int, Course],
+) -> None:
+    """Run one trial as Ray Tune calls it.
+
+    One that an earlier run of the sweep has ended reports its course again, and explains nothing:
+    so the scheduler compares the others with it.
+    """
+    number = settings["number"]
+    if number in courses:
+        for point in courses[number]:
+            ray.tune.report(dict(point))
+        return
     torch.set_num_threads(order.threads)
-    bench = _bench(order, drawn_explainer(order.sample, order.draws[settings["number"]]))
+    bench = _bench(order, drawn_explainer(order.sample, order.draws[number]))
     for standing in standings(bench, order.tasks, order.slice_size, order.objective):
         ray.tune.report(dataclasses.asdict(standing))
 

@@ -1,10 +1,12 @@
 """The trials of a sweep on Ray Tune, as many processes as fit, each with a trial at a time."""
 
 import dataclasses
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import ray.tune
@@ -16,7 +18,7 @@ from xaiserve.errors import XaiServeError
 from xaiserve.pipelines.cluster import Crew
 from xaiserve.pipelines.progress import Reporter
 from xaiserve.pipelines.space import Drawn
-from xaiserve.pipelines.trial import Order, Standing, work
+from xaiserve.pipelines.trial import Course, Order, Standing, work
 from xaiserve.storage.opening import is_s3, open_store
 
 Status = Literal["done", "stopped", "failed", "invalid"]
@@ -25,6 +27,7 @@ _KEPT: Final = 3
 """A trial goes on when it is in the best third of those that have seen as many images."""
 
 _RETRIES: Final = 1
+_NOTES: Final = ".ray-"
 _FOUND: Final = tuple(field.name for field in dataclasses.fields(Standing))
 
 
@@ -43,6 +46,8 @@ class Outcome:
         Those of the space.
     found
         The fields of its last `Standing`; empty when there is none.
+    course
+        What it reported on its way.
     """
 
     number: int
@@ -50,6 +55,12 @@ class Outcome:
     parameters: Drawn
     reason: str = ""
     found: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    course: Course = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether another run of the sweep has nothing to find out about it."""
+        return self.status in {"done", "stopped"}
 
     @property
     def value(self) -> float:
@@ -58,20 +69,48 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:  # Any: JSON
         """Return number, status, parameters and what was found."""
-        return {**self.columns(), "parameters": dict(self.parameters)}
+        return {**self._told(), "parameters": dict(self.parameters)}
 
     def columns(self) -> dict[str, Any]:  # Any: table cells
         """Return what its row holds beside the parameters."""
+        return {**self._told(), "course": list(self.course)}
+
+    def _told(self) -> dict[str, Any]:
         return {"trial": self.number, "status": self.status, "reason": self.reason, **self.found}
 
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any], parameters: Drawn) -> "Outcome":
+        """Read back what `columns` wrote."""
+        return cls(
+            number=row["trial"],
+            status=row["status"],
+            parameters=parameters,
+            reason=row["reason"],
+            found={name: row[name] for name in _FOUND},
+            course=tuple(row["course"]),
+        )
 
-def try_all(order: Order, crew: Crew, reporter: Reporter) -> list[Outcome]:
-    """Run all trials on the connected Ray, and return them in their order."""
+
+def try_all(
+    order: Order,
+    crew: Crew,
+    reporter: Reporter,
+    kept: Mapping[int, Outcome],
+    keep: Callable[[Outcome], None],
+) -> list[Outcome]:
+    """Run all trials but those ``kept`` on the connected Ray, and return all in their order.
+
+    ``keep`` is called with each as it ends.
+    """
     resources = {"cpu": crew.threads} | ({"gpu": crew.gpus} if crew.gpus else {})
+    courses = {number: each.course for number, each in sorted(kept.items())}
+    numbers = [*courses, *(number for number in range(len(order.draws)) if number not in kept)]
+    teller = _Teller(order, reporter, courses, keep)
+    trial = ray.tune.with_parameters(work, order=order, courses=courses)
     with _place(order.sample.out) as place:
         tuner = ray.tune.Tuner(
-            ray.tune.with_resources(ray.tune.with_parameters(work, order=order), resources),
-            param_space={"number": ray.tune.grid_search(list(range(len(order.draws))))},
+            ray.tune.with_resources(trial, resources),
+            param_space={"number": ray.tune.grid_search(numbers)},
             tune_config=ray.tune.TuneConfig(
                 scheduler=_scheduler(order),
                 max_concurrent_trials=crew.workers,
@@ -80,29 +119,60 @@ def try_all(order: Order, crew: Crew, reporter: Reporter) -> list[Outcome]:
             run_config=ray.tune.RunConfig(
                 storage_path=place,
                 verbose=0,
-                callbacks=[_Teller(reporter)],
+                callbacks=[teller],
                 failure_config=ray.tune.FailureConfig(max_failures=_RETRIES),
             ),
         )
         grid: Any = tuner.fit()  # Any: typed as if it could not be gone through
         ended = {each.config["number"]: each for each in grid}
-    return [_outcome(order, number, ended[number]) for number in sorted(ended)]
+    found = {number: _outcome(order, number, each) for number, each in ended.items()}
+    every = found | teller.ended | dict(kept)
+    return [every[number] for number in sorted(every)]
 
 
 class _Teller(ray.tune.Callback):
-    """Counts trials as they end."""
+    """Counts and keeps trials as they end; those of an earlier run are counted already."""
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        order: Order,
+        reporter: Reporter,
+        known: Mapping[int, Course],
+        keep: Callable[[Outcome], None],
+    ) -> None:
+        self.ended: dict[int, Outcome] = {}
+        self._order = order
         self._reporter = reporter
+        self._known = known
+        self._keep = keep
+        self._courses: dict[int, list[dict[str, Any]]] = {}
 
     @override
-    def on_trial_result(self, *_: Any, **__: Any) -> None:  # Any: what Tune passes
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[TrialOfTune],
+        trial: TrialOfTune,
+        result: dict[str, Any],  # Any: what Tune passes
+        **_: Any,
+    ) -> None:
         self._reporter.beat()
+        course = self._courses.setdefault(trial.config["number"], [])
+        if course and result["images"] < course[-1]["images"]:
+            course.clear()  # it was begun again
+        if not course or result["images"] > course[-1]["images"]:
+            course.append({"images": result["images"], "value": result["value"]})
 
     @override
     def on_trial_complete(
         self, iteration: int, trials: list[TrialOfTune], trial: TrialOfTune, **_: Any
     ) -> None:
+        number = trial.config["number"]
+        if number in self._known:
+            return
+        course = tuple(self._courses.get(number, ()))
+        self.ended[number] = _ended(self._order, number, trial.last_result or {}, course)
+        self._keep(self.ended[number])
         self._count(trial, failed=0)
 
     @override
@@ -135,20 +205,33 @@ def _place(out: str) -> Iterator[str]:
     if is_s3(place):
         yield f"{place}/ray"
         return
-    with tempfile.TemporaryDirectory(prefix=".ray-", dir=place) as folder:
+    with tempfile.TemporaryDirectory(prefix=_NOTES, dir=place) as folder:
         yield folder
 
 
+def forget_notes(out: str) -> None:
+    """Remove what runs that were killed have left of Tune's own notes; in buckets they stay."""
+    place = open_store(out).uri
+    if not is_s3(place):
+        for left in Path(place).glob(f"{_NOTES}*"):
+            shutil.rmtree(left, ignore_errors=True)  # another run may remove it, too
+
+
 def _outcome(order: Order, number: int, ended: Any) -> Outcome:  # Any: Ray's result
-    metrics: Mapping[str, Any] = ended.metrics or {}
+    found = _ended(order, number, ended.metrics or {}, ())
+    if not ended.error:
+        return found
+    return dataclasses.replace(found, status="failed", reason=_reason(ended.error))
+
+
+def _ended(order: Order, number: int, metrics: Mapping[str, Any], course: Course) -> Outcome:
     found = {name: metrics[name] for name in _FOUND if name in metrics}
-    status: Status = "done" if found.get("images") == len(order.tasks) else "stopped"
     return Outcome(
         number=number,
-        status="failed" if ended.error else status,
+        status="done" if found.get("images") == len(order.tasks) else "stopped",
         parameters=order.draws[number],
-        reason=_reason(ended.error) if ended.error else "",
         found=found,
+        course=course,
     )
 
 

@@ -23,12 +23,15 @@ from xaiserve.pipelines.progress import Progress, Reporter
 from xaiserve.pipelines.space import Drawn, Space, draw
 from xaiserve.pipelines.tasks import describe
 from xaiserve.pipelines.trial import OBJECTIVES, Order, drawn_explainer
-from xaiserve.pipelines.trying import Outcome, try_all
+from xaiserve.pipelines.trying import Outcome, forget_notes, try_all
 from xaiserve.storage.objects import ObjectStore, exists
 from xaiserve.storage.opening import open_store
-from xaiserve.storage.trials import TRIALS, write_trials
+from xaiserve.storage.results import begin
+from xaiserve.storage.trials import TRIALS, read_trials, write_trials
 
 BEST: Final = "best.json"
+SWEEP: Final = "sweep.json"
+"""What an output is of: written once, before all else."""
 
 SchedulerName = Literal["asha", "none"]
 
@@ -120,15 +123,17 @@ class Summary:
 def run(
     config: Config, placement: Placement, tell: Callable[[Progress], None] = lambda _: None
 ) -> Summary:
-    """Try all parameters; ``trials.parquet`` and ``best.json`` are written at the end.
+    """Try all parameters; ``best.json`` is written at the end.
 
-    Equal configurations draw equal parameters and find equal values; which trials are stopped
-    early depends on which are ahead at the time.
+    Whenever a trial has ended ``trials.parquet`` is written, so that the same configuration goes on
+    after any crash: trials that have ended are not run again, others start anew. Equal
+    configurations draw equal parameters and find equal values; which trials are stopped early
+    depends on which are ahead at the time.
 
     Raises
     ------
     ConflictError
-        The output holds a sweep that has found something.
+        The output holds another sweep.
     InvalidInputError
         Images, model, a setting or an option is wrong.
     JobStoppedError
@@ -137,23 +142,66 @@ def run(
         The output cannot be written.
     """
     store = open_store(config.sample.out)
-    if exists(store, BEST):
+    if exists(store, BEST) and not exists(store, SWEEP):
         raise ConflictError(f"{store.uri} already holds a sweep; name another output")
     job = plan_sample(config.sample)
     order, invalid = prepare(config, job)
-    reporter = Reporter(store, total=len(order.draws), resumed=0, tell=tell, unit="trials")
+    begin(store, SWEEP, _deciding(config, job, order, invalid))
+    kept = _kept(store, order)
+    reporter = Reporter(store, total=len(order.draws), resumed=len(kept), tell=tell, unit="trials")
     reporter.start()
     try:
-        with ray_for(placement):
-            crew = free_crew(placement)
-            tried = try_all(dataclasses.replace(order, threads=crew.threads), crew, reporter)
+        tried = _tried(config, placement, order, kept, reporter)
         summary = _publish(store, config, job, [*tried, *invalid])
+        forget_notes(config.sample.out)
     except BaseException as error:
         with suppress(XaiServeError):  # the first error says why; a lost store refuses this, too
             reporter.enter("failed", str(error))
         raise
     reporter.enter("done")
     return summary
+
+
+def _deciding(config: Config, job: Job, order: Order, invalid: Sequence[Outcome]) -> dict[str, Any]:
+    """Return what decides the trials and the best of them, as JSON values."""
+    draws = [*order.draws, *(each.parameters for each in invalid)]
+    return {
+        **job.settings,
+        "space": [dict(each) for each in draws],
+        "objective": config.objective,
+        "samples": config.samples,
+        "scheduler": config.scheduler,
+        "within": config.within,
+    }
+
+
+def _kept(store: ObjectStore, order: Order) -> dict[int, Outcome]:
+    """Read the trials that an earlier run has ended; those that failed are tried again."""
+    rows = [row for row in read_trials(store) if row["trial"] < len(order.draws)]
+    found = [Outcome.of_row(row, order.draws[row["trial"]]) for row in rows]
+    return {each.number: each for each in found if each.ended}
+
+
+def _tried(
+    config: Config,
+    placement: Placement,
+    order: Order,
+    kept: Mapping[int, Outcome],
+    reporter: Reporter,
+) -> list[Outcome]:
+    """Run what is not kept, and write down each trial as it ends."""
+    if len(kept) == len(order.draws):
+        return [kept[number] for number in sorted(kept)]
+    store, ended = open_store(config.sample.out), dict(kept)
+
+    def keep(outcome: Outcome) -> None:
+        ended[outcome.number] = outcome
+        _write(store, config, [ended[number] for number in sorted(ended)])
+
+    with ray_for(placement):
+        crew = free_crew(placement)
+        order = dataclasses.replace(order, threads=crew.threads)
+        return try_all(order, crew, reporter, kept, keep)
 
 
 def prepare(config: Config, job: Job) -> tuple[Order, list[Outcome]]:
@@ -226,7 +274,7 @@ def choose(outcomes: Sequence[Outcome], within: float) -> Outcome:
     return min(near, key=lambda each: (each.found["model_inputs"], -each.value, each.number))
 
 
-def _publish(store: ObjectStore, config: Config, job: Job, outcomes: Sequence[Outcome]) -> Summary:
+def _write(store: ObjectStore, config: Config, outcomes: Sequence[Outcome]) -> None:
     method = describe(drawn_explainer(config.sample, {}))
     shared = {
         "objective": config.objective,
@@ -234,6 +282,10 @@ def _publish(store: ObjectStore, config: Config, job: Job, outcomes: Sequence[Ou
         "method_version": method["version"],
     }
     write_trials(store, [(shared | each.columns(), each.parameters) for each in outcomes])
+
+
+def _publish(store: ObjectStore, config: Config, job: Job, outcomes: Sequence[Outcome]) -> Summary:
+    _write(store, config, outcomes)
     best = choose(outcomes, config.within)
     chosen = describe(drawn_explainer(config.sample, best.parameters))
     fields = ("value", "low", "high", "images", "model_inputs")

@@ -73,12 +73,23 @@ def open_results(store: ObjectStore, configuration: Mapping[str, Any]) -> "Resul
     InvalidInputError
         It was begun by a version of this code whose rows are of an unknown version.
     """
+    return ResultSet(store, begin(store, JOB, configuration))
+
+
+def begin(store: ObjectStore, key: str, configuration: Mapping[str, Any]) -> str:
+    """Say in an output what it is of, unless it says so already; return its digest.
+
+    Raises
+    ------
+    ConflictError, InvalidInputError
+        See `open_results`.
+    """
     digest = digest_of(configuration)
     record = {"schema_version": SCHEMA_VERSION, "digest": digest, "configuration": configuration}
     try:
-        store.write(JOB, canonical_json(record).encode(), create_only=True)
+        store.write(key, canonical_json(record).encode(), create_only=True)
     except ConflictError:
-        there = json.loads(store.read(JOB))
+        there = json.loads(store.read(key))
         check_version(store, there["schema_version"])
         if there["digest"] != digest:
             differing = _differences(there["configuration"], json.loads(canonical_json(record)))
@@ -86,7 +97,7 @@ def open_results(store: ObjectStore, configuration: Mapping[str, Any]) -> "Resul
                 f"output {store.uri} already holds another configuration, which differs in "
                 f"{differing}; choose another output, or the same options to resume"
             ) from None
-    return ResultSet(store, digest)
+    return digest
 
 
 class ResultSet:

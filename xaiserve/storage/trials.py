@@ -1,12 +1,12 @@
-"""The trials of a sweep as one Parquet file."""
+"""The trials of a sweep as one Parquet file, written again whenever one has ended."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
 
-from xaiserve.storage.objects import ObjectStore
-from xaiserve.storage.parquet import to_parquet
+from xaiserve.storage.objects import ObjectStore, exists
+from xaiserve.storage.parquet import read_parquet, to_parquet
 
 TRIALS: Final = "trials.parquet"
 
@@ -26,6 +26,7 @@ _SCHEMA: Final = pa.schema(
         ("seconds", pa.float64()),
         ("method", pa.string()),
         ("method_version", pa.int64()),
+        ("course", pa.list_(pa.struct([("images", pa.int64()), ("value", pa.float64())]))),
     ]
 )
 
@@ -39,3 +40,11 @@ def write_trials(
         values = [drawn[name] for _, drawn in rows]
         table = table.append_column(f"param_{name}", pa.array(values))
     store.write(TRIALS, to_parquet(table))
+
+
+def read_trials(store: ObjectStore) -> list[dict[str, Any]]:
+    """Read the rows of the trials that have ended, none where there is no such file."""
+    if not exists(store, TRIALS):
+        return []
+    rows: list[dict[str, Any]] = read_parquet(store, TRIALS).to_pylist()
+    return rows
