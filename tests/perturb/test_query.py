@@ -236,3 +236,17 @@ def test_composes_finished_pictures_normalised():
     pictures = torch.stack([IMAGE, SCENE.fill])
     build.compose(Pixels(pictures), 1)
     assert torch.equal(build.inputs[1:3], spec.normalise(pictures))
+
+
+@laws
+@given(kinds=st.lists(variants | st.just("pixels"), max_size=6), seed=seeds)
+def test_composes_several_questions_one_after_the_other(kinds, seed):
+    build, _ = composer(mean=0.3, std=0.2, rows=6 * ROWS)
+    pictures = torch.rand(ROWS, *IMAGE.shape, generator=torch.Generator().manual_seed(seed))
+    leaves = [Pixels(pictures) if kind == "pixels" else draw(kind, seed) for kind in kinds]
+    together = torch.full_like(build.inputs, 7.0)
+    rows = build.compose_all(leaves, together)
+    assert rows == ROWS * len(leaves)
+    for number, leaf in enumerate(leaves):
+        build.compose(leaf, number * ROWS)
+    assert torch.equal(together[:rows], build.inputs[:rows])

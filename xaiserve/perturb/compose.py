@@ -6,6 +6,8 @@ question about it arrives, and never per perturbed image. One fused interpolatio
 """
 
 import threading
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -82,6 +84,14 @@ class Composer:
         """The first buffer, or the only one."""
         return self.buffers[0]
 
+    def compose_all(self, leaves: Sequence[Leaf], inputs: Images) -> int:
+        """Write the rows of ``leaves`` into a buffer from its first row, and return how many."""
+        rows = 0
+        for leaf in _together(leaves):
+            self.compose(leaf, rows, inputs)
+            rows += len(leaf)
+        return rows
+
     def compose(self, leaf: Leaf, at: int, inputs: Images | None = None) -> None:
         """Write the rows of ``leaf`` into a buffer, `inputs` unless given, from row ``at``."""
         out = (self.inputs if inputs is None else inputs)[at : at + len(leaf)]
@@ -95,3 +105,13 @@ class Composer:
             torch.mul(image, weights.unsqueeze(1), out=out)
         else:
             torch.lerp(fill, image, weights.unsqueeze(1), out=out)
+
+
+def _together(leaves: Sequence[Leaf]) -> Iterator[Leaf]:
+    """Join finished pictures that follow each other: many predicts are one copy."""
+    for finished, group in groupby(leaves, lambda leaf: isinstance(leaf, Pixels)):
+        several = list(group)
+        if finished and len(several) > 1:
+            yield Pixels(torch.cat([leaf.images for leaf in several if isinstance(leaf, Pixels)]))
+        else:
+            yield from several

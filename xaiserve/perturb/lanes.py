@@ -122,12 +122,10 @@ class LocalLane:
 
     def _compose(self, leaves: Sequence[Leaf]) -> tuple[Images, int, float, "torch.Event | None"]:
         started = perf_counter()
-        inputs, rows = self._free.get(), 0
+        inputs = self._free.get()
         try:
             with torch.cuda.stream(self._stream):
-                for leaf in leaves:
-                    self._composer.compose(leaf, rows, inputs)
-                    rows += len(leaf)
+                rows = self._composer.compose_all(leaves, inputs)
         except BaseException:
             self._free.put(inputs)
             raise
