@@ -1,6 +1,7 @@
 """The engine on several lanes: how batches spread, and what a lost lane costs."""
 
 import threading
+import time
 from collections import deque
 from concurrent.futures import CancelledError, Future
 
@@ -11,7 +12,7 @@ from xaiserve.errors import ClassifierFaultError, ModelUnavailableError
 from xaiserve.perturb._batching import Question
 from xaiserve.perturb._desk import Desk, Seat
 from xaiserve.perturb.engine import Engine
-from xaiserve.perturb.lanes import LaneLostError, LocalLane, Scored
+from xaiserve.perturb.lanes import AHEAD, LOOKS, LaneLostError, LocalLane, Scored
 from xaiserve.perturb.plan import Spent, ask
 from xaiserve.perturb.query import join
 from xaiserve.perturb.ticket import Limits, Ticket
@@ -141,7 +142,7 @@ def test_few_rows_are_shared_by_the_lanes_that_are_free():
 def test_the_last_rows_of_a_question_are_shared_by_cores_of_which_one_is_busy():
     began = []
     desk = Desk("toy", 2, admit_bytes=1, advance=lambda *given: began.append(given), fail=print)
-    desk.seats += [Seat(HandLane(rows=4), core=True) for _ in range(2)]
+    desk.seats += [Seat(HandLane(rows=4), alone=True) for _ in range(2)]
     desk.enter(asking([]), Ticket("a plan", Limits(), print, interactive=False), 0)
     desk.ask(Question(began[0][0], levels(values(7)), 2))
     with desk.change:
@@ -376,6 +377,38 @@ def test_the_next_batch_is_composed_while_this_one_is_scored():
     assert own(first.result(LIMIT_S).scores) == [0.1, 0.2]
     assert own(second.result(LIMIT_S).scores) == [0.3, 0.4]
     lane.close()
+
+
+def test_batches_of_a_model_that_computes_elsewhere_are_composed_ahead():
+    """It sleeps; a call that keeps its thread busy, as a first one does, begins the count anew."""
+    good = echo_classifier()
+    calls = []
+
+    def far(images):
+        calls.append(len(images))
+        begun = time.thread_time()
+        while len(calls) == LOOKS and time.thread_time() < begun + 0.02:
+            pass
+        time.sleep(0.02)
+        return good.scores(images)
+
+    lane = LocalLane(ToyClassifier("far", good.spec, far), 4)
+    depths = []
+    for _ in range(2 * LOOKS):
+        depths.append(lane.depth)
+        lane.begin([levels([0.1])])
+    assert depths == [1] * 2 * LOOKS
+    ahead = [lane.begin([levels([value])]) for value in (0.1, 0.2)]
+    assert lane.depth == AHEAD
+    assert [own(each.result(LIMIT_S).scores) for each in ahead] == [[0.1], [0.2]]
+    lane.close()
+
+
+def test_batches_of_a_busy_model_take_turns_with_composing():
+    lane = LocalLane(echo_classifier(), 4)
+    for _ in range(2 * LOOKS):
+        assert lane.begin([levels([0.1])]).done()
+    assert lane.depth == 1
 
 
 def test_a_buffer_is_free_again_after_a_batch_that_failed():

@@ -46,14 +46,19 @@ class Seat:
         Batches taken and not brought back.
     back
         Resolves when a lane that is lost comes back.
-    core
-        Whether the lane is one core of several of this process.
+    alone
+        Whether the lane computes on its thread only, one of several in this process.
     """
 
     lane: Lane | None
     under_way: int = 0
     back: "Future[None] | None" = None
-    core: bool = False
+    alone: bool = False
+
+    @property
+    def is_core(self) -> bool:
+        """Whether the lane is one core of this machine: it holds a batch until it is scored."""
+        return self.alone and self.lane is not None and self.lane.depth == 1
 
     @property
     def has_room(self) -> bool:
@@ -208,7 +213,7 @@ class Desk:
     def _sharers(self, seat: Seat) -> int:
         """Count the lanes among which the rows that wait are shared."""
         here = [other for other in self.seats if other.lane and not other.back]
-        return sum(other.core or other.under_way == seat.under_way for other in here)
+        return sum(other.is_core or other.under_way == seat.under_way for other in here)
 
     def bring(self, batch: list[Slice], scored: Scored) -> None:
         """Note the scores of a batch."""

@@ -43,7 +43,7 @@ class Feeder:
         *,
         alone: bool = False,
     ) -> None:
-        self._seat = Seat(lane, core=alone)
+        self._seat = Seat(lane, alone=alone)
         desk.seats.append(self._seat)
         self._desk = desk
         self._gradients = gradients

@@ -7,7 +7,7 @@ room, so that nothing is assigned before somebody is free to do it.
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -21,6 +21,13 @@ from xaiserve.types import Images, Scores
 
 AHEAD: Final = 2
 """Batches that a lane holds which is not this CPU: one is scored, the next is on its way."""
+
+ELSEWHERE: Final = 0.1
+"""A model whose calls keep their thread busy for a smaller share of their time computes elsewhere:
+behind a network, or on a device that torch does not know."""
+
+LOOKS: Final = 8
+"""Calls in a row that must look so before that is said."""
 
 
 class Scored(NamedTuple):
@@ -73,7 +80,8 @@ class LocalLane:
     """The model in this process.
 
     On a CPU, composing and the model take turns: the same cores bound both. On another device the
-    next batch is composed, into a buffer and on a stream of its own, while this one is scored.
+    next batch is composed, into a buffer and on a stream of its own, while this one is scored; so
+    it is, on a thread of its own, once a model is seen to compute `ELSEWHERE`.
 
     Parameters
     ----------
@@ -82,7 +90,7 @@ class LocalLane:
     rows
         Most rows of a batch, at least 1.
     depth
-        Batches under way, 1 or more; by the device when none.
+        Batches under way, 1 or more; by the device, and by what is seen, when none.
     pictures
         Shared by the lanes of one classifier; its own when none.
     """
@@ -103,7 +111,9 @@ class LocalLane:
         for buffer in self._composer.buffers:
             self._free.put(buffer)
         self._stream = _stream(classifier.device) if self.depth > 1 else None
-        self._scorer = ThreadPoolExecutor(1, "xaiserve-score") if self.depth > 1 else None
+        self._scorer = _thread() if self.depth > 1 else None
+        self._may_overlap = depth is None
+        self._idle = 0
 
     def begin(self, leaves: Sequence[Leaf]) -> "Future[Scored]":
         """See `Lane.begin`; without depth the scores are there on return."""
@@ -112,13 +122,23 @@ class LocalLane:
         if self._scorer is not None:
             return self._scorer.submit(self._score, *composed, exact=exact)
         future: Future[Scored] = Future()
+        started, busy = perf_counter(), thread_time()
         future.set_result(self._score(*composed, exact=exact))
+        self._look(perf_counter() - started, thread_time() - busy)
         return future
 
     def close(self) -> None:
         """End the thread that scores, if there is one."""
         if self._scorer:
             self._scorer.shutdown()
+
+    def _look(self, seconds: float, busy_seconds: float) -> None:
+        """Note what a call took; compose ahead once the model is known to compute elsewhere."""
+        self._idle = self._idle + 1 if busy_seconds < ELSEWHERE * seconds else 0
+        if self._may_overlap and self._idle == LOOKS:
+            self._free.put(torch.empty_like(self._composer.inputs))
+            self._scorer = _thread()
+            self.depth = AHEAD
 
     def _compose(self, leaves: Sequence[Leaf]) -> tuple[Images, int, float, "torch.Event | None"]:
         started = perf_counter()
@@ -158,6 +178,10 @@ def fault_of(name: str, error: BaseException) -> ClassifierFaultError:
     fault = ClassifierFaultError(f"model {name!r} raised {type(error).__name__}: {error}")
     fault.__cause__ = error
     return fault
+
+
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "xaiserve-score")
 
 
 def _stream(device: torch.device) -> "torch.cuda.Stream | None":
