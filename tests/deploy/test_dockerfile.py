@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import ray
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "deploy" / "Dockerfile"
@@ -82,3 +83,15 @@ def test_files_are_mounted_where_the_user_of_the_image_looks():
     (home,) = re.findall(r"HOME=(\S+)", FILE.read_text())
 
     assert f"{home}/.ray/auth_token:" in (ROOT / "cluster.yaml").read_text()
+
+
+def test_every_variable_of_ray_is_one_that_ray_reads():
+    names = [word.partition("=")[0] for line in told("ENV") for word in line.split()]
+    package = Path(ray.__file__).parent
+    files = ["serve/_private/constants.py", "_common/usage/usage_constants.py"]
+    files += ["_private/accelerators/accelerator.py"]
+    known = "".join((package / name).read_text() for name in files)
+
+    asked = [name for name in names if name.startswith("RAY_")]
+    assert len(asked) == 6
+    assert [name for name in asked if f'"{name}"' not in known] == []
