@@ -45,6 +45,14 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _own_clients() -> Iterator[None]:
+    """Forget clients of S3, whose address and credentials are those of the test that made them."""
+    yield
+    if module := sys.modules.get("xaiserve.storage.s3"):
+        module.s3_client.cache_clear()
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """Start a Ray cluster for the tests of a module; others start and end their own."""

@@ -101,7 +101,6 @@ def test_a_worker_that_is_killed_loses_and_repeats_nothing_on_s3(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     try:
-        s3_client.cache_clear()
         s3_client().create_bucket(Bucket="results")
         manifest, out = write_images(tmp_path / "images", 16), "s3://results/job"
         store = open_store(out)
@@ -119,5 +118,4 @@ def test_a_worker_that_is_killed_loses_and_repeats_nothing_on_s3(
         assert published.rows == 32
         assert published.counts == {"ok": 32}
     finally:
-        s3_client.cache_clear()
         server.stop()

@@ -7,6 +7,7 @@ import pytest
 
 from xaiserve.errors import ArtifactNotFoundError, InvalidInputError
 from xaiserve.storage.opening import is_s3, list_pictures, open_store, read_uri
+from xaiserve.storage.s3 import s3_client
 
 
 @pytest.fixture
@@ -95,3 +96,19 @@ def test_a_store_is_rooted_at_its_address(bucket: str, endpoint: str, tmp_path: 
 def test_buckets_are_told_from_places_on_this_machine() -> None:
     assert is_s3("s3://b")
     assert not is_s3(Path("/s3"))
+
+
+def test_an_endpoint_that_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "nonsense")
+    with pytest.raises(InvalidInputError, match=r"AWS_ENDPOINT_URL must be.*nonsense"):
+        s3_client()
+
+
+def test_a_client_has_the_credentials_that_are_there_when_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("first", "second"):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", name)
+        s3_client.cache_clear()
+        signed = s3_client("http://127.0.0.1:9").generate_presigned_url("list_buckets")
+        assert f"={name}" in signed

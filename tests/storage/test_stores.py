@@ -22,7 +22,7 @@ from xaiserve.errors import (
 from xaiserve.storage.local import LocalStore
 from xaiserve.storage.objects import ObjectStore, TransientStoreError
 from xaiserve.storage.retry import Retrying
-from xaiserve.storage.s3 import S3Store, client_config, s3_client
+from xaiserve.storage.s3 import S3Store, client_config
 from xaiserve.testing.contracts_storage import StoreContract
 
 
@@ -313,10 +313,3 @@ def test_a_lost_answer_to_a_removal_is_no_absence(tmp_path: Path) -> None:
 def test_attempts_below_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="attempts must be at least 1, got 0"):
         Retrying(LocalStore(tmp_path), attempts=0)
-
-
-def test_an_endpoint_that_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "nonsense")
-    s3_client.cache_clear()
-    with pytest.raises(InvalidInputError, match=r"AWS_ENDPOINT_URL must be.*nonsense"):
-        s3_client()

@@ -57,7 +57,9 @@ _MEANING: Final[Mapping[int, tuple[type[XaiServeError], str]]] = {
 def s3_client(endpoint: str | None = None) -> Any:  # Any: boto3 makes its classes at run time
     """Make a client, one per endpoint in a process; it is safe to share between threads.
 
-    Credentials and region come from boto3's usual places (environment, profile, instance role).
+    Credentials and region come from boto3's usual places (environment, profile, instance role), as
+    they are when it is made: boto3's own session would keep those of its first client, and must
+    not make clients in two threads at once.
 
     Parameters
     ----------
@@ -71,7 +73,8 @@ def s3_client(endpoint: str | None = None) -> Any:  # Any: boto3 makes its class
         The endpoint is no address.
     """
     try:
-        return boto3.client("s3", endpoint_url=endpoint, config=client_config())
+        session = boto3.session.Session()
+        return session.client("s3", endpoint_url=endpoint, config=client_config())
     except ValueError as error:
         raise InvalidInputError(
             f"AWS_ENDPOINT_URL must be an address such as http://localhost:9000: {error}"
