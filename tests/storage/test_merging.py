@@ -1,6 +1,7 @@
 """Parts become few files, and each row is there once, whatever dies in between."""
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,29 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from xaiserve.storage.dataset import all_parts, read_manifest, read_rows
+from xaiserve.storage.dataset import all_parts, find_rows, read_manifest, read_rows
 from xaiserve.storage.ids import IdSet
 from xaiserve.storage.local import LocalStore
 from xaiserve.storage.merging import merge, plan_merges
 from xaiserve.storage.outcomes import Outcomes
+from xaiserve.storage.records import RowFormat
 from xaiserve.storage.results import ResultSet, open_results
-from xaiserve.testing.rows import AREAS, CONFIGURATION, HITS, Area, hits, task
+from xaiserve.testing.rows import AREAS, CONFIGURATION, HITS, Area, Place, hits, task
+from xaiserve.testing.stores import Counting
 
 TASKS = IdSet.of_texts(["a", "b", "c", "d", "x"])
+
+
+@dataclass(frozen=True)
+class Large:
+    blob: bytes
+
+
+LARGE = RowFormat(Large, Place)
+
+
+def noise(name: str) -> bytes:
+    return np.random.default_rng(int(name)).bytes(50_000)
 
 
 def unfinished(folder: Path) -> ResultSet:
@@ -163,3 +178,31 @@ def test_pandas_duckdb_and_pyarrow_read_the_same_rows(tmp_path: Path) -> None:
     )
     frame = pd.read_parquet(tmp_path / "method=rise")
     assert sorted(frame["task_id"]) == [*"abcd"]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_some_rows_are_found_without_the_results_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, finished: bool
+) -> None:
+    monkeypatch.setattr("xaiserve.storage.merging.GROUP_BYTES", 1)  # a row group per part
+    local = LocalStore(tmp_path)
+    results = open_results(local, CONFIGURATION)
+    names = [f"{number:02}" for number in range(20)]
+    for name in names:
+        results.write_part([(task(name), Large(noise(name)))], LARGE)
+    results.write_part([*hits("05", status="error"), *hits("20", status="error")], HITS)
+    if finished:
+        results.finish(IdSet.of_texts([*names, "20"]))
+
+    counting = Counting(local)
+    found = [
+        row for table in find_rows(counting, "rise", ["17", "05"]) for row in table.to_pylist()
+    ]
+    assert {row["row_id"]: row["blob"] for row in found} == {
+        name: noise(name) for name in ("05", "17")
+    }
+    assert {row["method"] for row in found} == {"rise"}
+    if finished:
+        assert counting.transferred < 4 * len(noise("05"))
+    assert not list(find_rows(local, "rise", ["absent"]))
+    assert not list(find_rows(local, "lime", ["05"]))

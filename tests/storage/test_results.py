@@ -23,6 +23,7 @@ from xaiserve.storage.outcomes import Outcomes
 from xaiserve.storage.records import RowFormat
 from xaiserve.storage.results import ResultSet, digest_of, open_results
 from xaiserve.testing.rows import AREAS, CONFIGURATION, HITS, Area, Hit, Place, hits, task
+from xaiserve.testing.stores import Counting
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -207,22 +208,6 @@ def test_other_readers_see_the_same_rows(tmp_path: Path) -> None:
     table = ds.dataset(tmp_path, format="parquet", partitioning="hive", exclude_invalid_files=True)
     assert table.to_table(columns=["task_id", "method"]).num_rows == 3
     assert set(table.to_table()["method"].to_pylist()) == {"rise"}
-
-
-class Counting:
-    """A store that adds up how much is read."""
-
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
-        self.transferred = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def read_range(self, key: str, start: int, length: int) -> bytes:
-        data = self._store.read_range(key, start, length)
-        self.transferred += len(data)
-        return data
 
 
 def test_resuming_does_not_transfer_the_results(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.frame import Frame
 from xaiserve.pipelines.finishing import result_type
 from xaiserve.pipelines.pointing import pointed
-from xaiserve.storage.dataset import stream_rows
+from xaiserve.storage.dataset import find_rows
 from xaiserve.storage.objects import ObjectStore
 from xaiserve.storage.records import RowFormat, TaskRow
 
@@ -23,15 +23,9 @@ def stored_results(
 
     Rows without an explanation are left out; each explanation comes with all columns of its row.
     """
-    wanted = set(row_ids)
     kind = result_type(make_explainer(method))
     found: dict[str, tuple[TaskRow, Explanation, Row]] = {}
-    for table in stream_rows(store, methods=[method]):
-        ids = table["row_id"].to_pylist()
-        places = [place for place, row_id in enumerate(ids) if row_id in wanted]
-        if not places:
-            continue
-        few = table.take(places)
+    for few in find_rows(store, method, row_ids):
         row_format = RowFormat(pointed(kind) if "mask_uri" in few.column_names else kind, Frame)
         for (task, result), row in zip(row_format.from_table(few), few.to_pylist(), strict=True):
             if result is not None:

@@ -4,6 +4,8 @@ Pictures are drawn again from the stored maps and masks over the images that the
 """
 
 import json
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from xaiserve.errors import InvalidInputError, XaiServeError
@@ -56,14 +58,17 @@ def job_report(store: ObjectStore) -> JobReport:
     columns = list(dict.fromkeys((*_COMMON, *columns_for(kind, names))))
     totals = read_totals(store)
     shown = highlights_of(each_row(store, columns), pointing=pointing)
+    best, worst, examples = _examples(
+        store, (shown.best, shown.worst, {} if scored else shown.first)
+    )
     return JobReport(
         title="Pointing game" if pointing else "Explanations of a data set",
         setting=_setting(store, job, totals, shown),
         summary=table_of(each_row(store, columns), kind, names, job["seed"]),
         distributions=_distributions(store, totals),
-        best=_examples(store, shown.best),
-        worst=_examples(store, shown.worst),
-        examples=() if scored else _examples(store, shown.first),
+        best=best,
+        worst=worst,
+        examples=examples,
         failures=shown.failures,
         failed=shown.failed,
     )
@@ -94,12 +99,16 @@ def _distributions(store: ObjectStore, totals: Totals) -> tuple[Distribution, ..
     )
 
 
-def _examples(store: ObjectStore, chosen: Chosen) -> tuple[Example, ...]:
-    return tuple(
-        _example(task, result, scored)
-        for method, row_ids in chosen.items()
-        for task, result, scored in stored_results(store, method, row_ids)
-    )
+def _examples(store: ObjectStore, lists: Sequence[Chosen]) -> Iterator[tuple[Example, ...]]:
+    """Draw the rows of each list; those of one method are read at once, for all lists."""
+    drawn: dict[tuple[str, str], Example] = {}
+    for method in dict.fromkeys(chain(*lists)):
+        row_ids = [row_id for chosen in lists for row_id in chosen.get(method, ())]
+        for task, result, scored in stored_results(store, method, row_ids):
+            drawn[method, task.row_id] = _example(task, result, scored)
+    for chosen in lists:
+        pairs = [(method, row_id) for method, row_ids in chosen.items() for row_id in row_ids]
+        yield tuple(drawn[pair] for pair in pairs if pair in drawn)
 
 
 def _example(task: TaskRow, result: Explanation, scored: Row) -> Example:

@@ -17,7 +17,7 @@ dead can write late.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -29,7 +29,14 @@ from xaiserve.errors import ArtifactNotFoundError, InvalidInputError
 from xaiserve.storage.objects import ObjectStore, read_if_there
 from xaiserve.storage.opening import open_store
 from xaiserve.storage.outcomes import Outcomes
-from xaiserve.storage.parquet import column_names, joined, read_parquet, row_groups
+from xaiserve.storage.parquet import (
+    column_names,
+    having,
+    joined,
+    read_parquet,
+    row_groups,
+    rows_with,
+)
 from xaiserve.storage.records import RowFormat, TaskRow
 from xaiserve.storage.versions import check_version, read_job
 
@@ -38,6 +45,7 @@ R = TypeVar("R")
 SUCCESS: Final = "_SUCCESS.json"
 PARTS: Final = "_parts/"
 METHOD: Final = "method"
+ROW_ID: Final = "row_id"
 _PREFIX: Final = f"{METHOD}="
 
 _AT_ONCE: Final = 1024
@@ -172,15 +180,9 @@ def stream_rows(
     ArtifactNotFoundError
         The job finished meanwhile: begin again.
     """
-    manifest = read_manifest(store)
-    if manifest is None:
-        read_job(store)  # refuses an unknown version
-    keys = all_parts(store) if manifest is None else sorted(part.key for part in manifest.files)
-    keys = [key for key in keys if methods is None or method_of(key) in methods]
+    keys, finished = _keys(store, methods)
     _check_columns(store, keys, columns or ())
-    pieces = (
-        _of_parts(store, keys, columns) if manifest is None else _of_files(store, keys, columns)
-    )
+    pieces = _of_files(store, keys, columns) if finished else _of_parts(store, keys, columns)
     for key, table in pieces:
         yield _with_method(table, key) if columns is None or METHOD in columns else table
 
@@ -203,6 +205,24 @@ def each_row(
             yield from batch.to_pylist()
 
 
+def find_rows(store: ObjectStore, method: str, row_ids: Collection[str]) -> Iterator[pa.Table]:
+    """Yield the rows that one method has of some images, with all columns.
+
+    Of a finished job only their row groups are read, and the ids of the others before them.
+
+    Raises
+    ------
+    InvalidInputError, ArtifactNotFoundError
+        See `stream_rows`.
+    """
+    keys, finished = _keys(store, [method])
+    wanted = sorted(set(row_ids))
+    pieces = _found(store, keys, wanted) if finished else _of_parts(store, keys, None)
+    for key, table in pieces:
+        if len(few := having(table, ROW_ID, wanted)):
+            yield _with_method(few, key)
+
+
 def read_results(
     source: ObjectStore | str | Path,
     method: str,
@@ -218,11 +238,32 @@ def read_results(
 _Piece = tuple[str, pa.Table]
 
 
+def _keys(store: ObjectStore, methods: Sequence[str] | None) -> tuple[list[str], bool]:
+    """List the files that hold the rows of some methods; say whether the job has finished."""
+    manifest = read_manifest(store)
+    if manifest is None:
+        read_job(store)  # refuses an unknown version
+    keys = all_parts(store) if manifest is None else sorted(part.key for part in manifest.files)
+    mine = [key for key in keys if methods is None or method_of(key) in methods]
+    return mine, manifest is not None
+
+
 def _of_files(
     store: ObjectStore, keys: Iterable[str], columns: Sequence[str] | None
 ) -> Iterator[_Piece]:
     for key in keys:
         yield from ((key, table) for table in row_groups(store, key, columns))
+
+
+def _found(store: ObjectStore, keys: Iterable[str], row_ids: Sequence[str]) -> Iterator[_Piece]:
+    """Read the rows of one method's files that are wanted, until there can be no more."""
+    left = len(row_ids)
+    for key in keys:
+        for table in rows_with(store, key, ROW_ID, row_ids):
+            yield key, table
+            left -= len(table)
+            if left == 0:
+                return
 
 
 def _of_parts(

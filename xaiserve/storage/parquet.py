@@ -1,10 +1,11 @@
 """Parquet in and out of a store of bytes, reading only the columns that are asked for."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xaiserve.errors import InvalidInputError
@@ -48,6 +49,24 @@ def row_groups(
     wanted = None if columns is None else [c for c in file.schema_arrow.names if c in columns]
     for number in range(file.num_row_groups):
         yield file.read_row_group(number, columns=wanted, use_threads=False)
+
+
+def rows_with(
+    store: ObjectStore, key: str, column: str, values: Collection[str]
+) -> Iterator[pa.Table]:
+    """Read the rows with one of ``values`` in a column, a row group at a time.
+
+    Of row groups without such a row nothing but that column is read.
+    """
+    file = _opened(store, key)
+    for number in range(file.num_row_groups):
+        if len(having(file.read_row_group(number, [column], use_threads=False), column, values)):
+            yield having(file.read_row_group(number, use_threads=False), column, values)
+
+
+def having(table: pa.Table, column: str, values: Collection[str]) -> pa.Table:
+    """Return the rows with one of ``values`` in a column."""
+    return table.filter(pc.is_in(table[column], value_set=pa.array(values, pa.string())))
 
 
 def schema_of_file(store: ObjectStore, key: str) -> pa.Schema:
