@@ -242,6 +242,13 @@ def test_other_answers_are_a_service_error(reply: httpx.Response, status: int, w
     assert raised.value.status == status
 
 
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("url", ["localhost:8000", "", "ftp://localhost"])
+def test_what_is_no_address_of_http_is_told_at_once(kind: type[Client | AsyncClient], url: str):
+    with pytest.raises(InvalidInputError, match=r"url must be http://HOST:PORT .*, got '"):
+        kind(url)
+
+
 def test_the_key_goes_along():
     script = Scripted(MODELS)
     script.client(api_key="k").models()

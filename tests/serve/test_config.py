@@ -69,6 +69,12 @@ def test_a_missing_file_is_named(tmp_path: Path):
         read_config(tmp_path / "absent.yaml")
 
 
+def test_what_is_no_yaml_is_told_on_one_line(tmp_path: Path):
+    (tmp_path / "open.yaml").write_text("models: {a: [\n")
+    with pytest.raises(InvalidInputError, match=r"^config .*open\.yaml is not YAML: .+\Z"):
+        read_config(tmp_path / "open.yaml")
+
+
 @pytest.mark.parametrize(
     ("named", "below"),
     [("{home}/states", "states"), ("", ".local/state"), ("here", ".local/state")],

@@ -172,6 +172,14 @@ async def test_what_is_not_allowed_or_wrong_is_422_and_starts_nothing(
     assert not cluster.lines
 
 
+async def test_a_body_that_is_no_json_is_told_so(client: httpx.AsyncClient):
+    head = {"content-type": "application/json"}
+    answer = await client.post("/v1/jobs", content='{"kind": "explain"', headers=head)
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("the body must be JSON: Expecting ',' delimiter")
+
+
 async def test_the_same_rows_without_scores_are_another_job(
     client: httpx.AsyncClient, tmp_path: Path
 ):

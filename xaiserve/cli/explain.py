@@ -19,7 +19,11 @@ from xaiserve.cli.options import (
 
 @click.command(name="explain")
 @click.argument(
-    "photos", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PHOTO"
+    "photos",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="PHOTO...",
 )
 @model_options
 @click.option("--method", default="multirex", show_default=True, help="See 'xaiserve methods'.")
@@ -62,7 +66,7 @@ def command(ctx: click.Context, /, *, as_json: bool, **wishes: Any) -> None:  # 
     report.html about all of them. Files of these names are replaced.
 
     A photo that cannot be read or explained is reported and the others go on; the exit code is
-    then 1.
+    then 1, or 2 where none could be read.
     """
     if wishes["out"] is None and not as_json:
         raise click.UsageError("Give --out DIR, or --json, or both.")

@@ -19,7 +19,11 @@ from xaiserve.errors import InvalidInputError
 
 @click.command(name="gallery")
 @click.argument(
-    "images", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="IMAGE"
+    "images",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="IMAGE...",
 )
 @model_options
 @click.option("--methods", metavar="A,B", help="Methods, in this order; all of them by default.")

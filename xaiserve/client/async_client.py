@@ -32,6 +32,7 @@ from xaiserve.client.exchanging import (
     Reply,
     Step,
     Wait,
+    checked_address,
     cut_off_is_told,
     exchange,
     opened,
@@ -83,7 +84,7 @@ class AsyncClient:
         self._patience_s = patience_s
         self._sleep = sleep
         self._http = httpx.AsyncClient(
-            base_url=url,
+            base_url=checked_address(url),
             headers={} if api_key is None else {"authorization": f"Bearer {api_key}"},
             timeout=httpx.Timeout(timeout_s, connect=CONNECT_S),
             transport=transport,

@@ -14,7 +14,12 @@ import httpx
 
 from xaiserve.backoff import RETRIED, Backoff, asked_wait_s
 from xaiserve.client.problems import ServiceError, error_of
-from xaiserve.errors import ModelUnavailableError, QueryBudgetError, XaiServeError
+from xaiserve.errors import (
+    InvalidInputError,
+    ModelUnavailableError,
+    QueryBudgetError,
+    XaiServeError,
+)
 
 T = TypeVar("T")
 
@@ -73,6 +78,19 @@ Reply = httpx.Response | httpx.TransportError | None
 
 
 Flow = Generator[Step, Reply, T]
+
+
+def checked_address(url: str) -> str:
+    """Return the address of a service as it is.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none of HTTP, and nothing could ever answer there.
+    """
+    if not url.lower().startswith(("http://", "https://")):
+        raise InvalidInputError(f"url must be http://HOST:PORT or https://HOST, got {url!r}")
+    return url
 
 
 def exchange(call: Call[T], backoff: Backoff) -> Flow[T]:

@@ -180,7 +180,7 @@ class JobServer:
     def _no_server(self) -> InvalidInputError:
         return InvalidInputError(
             f"address {self._address} answers no Ray job server; start a cluster with "
-            "'ray start --head', or use --local"
+            "'ray start --head', or let 'xaiserve submit --local' have one of its own"
         )
 
 

@@ -113,7 +113,8 @@ def find_model(source: str | Path) -> ModelFiles:
     if not path.is_file():
         raise NotFoundError(
             f"model {str(source)!r} does not exist: give a folder, a file "
-            f"({', '.join(_SUFFIXES)}), a hub id owner/name or a factory package.module:name"
+            f"({', '.join(_SUFFIXES)}), an address http://HOST/v2/models/NAME, a hub id "
+            f"owner/name, a factory package.module:name, or {EMBEDDED!r}"
         )
     if path.suffix in _PICKLED:
         raise _pickled(path)

@@ -169,7 +169,8 @@ def read_config(path: Path) -> dict[str, Any]:  # Any: what YAML holds
     except OSError as error:
         raise InvalidInputError(f"config {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"config {path} is not YAML: {error}") from error
+        told = " ".join(str(error).split())
+        raise InvalidInputError(f"config {path} is not YAML: {told}") from error
     if not isinstance(given, dict):
         raise InvalidInputError(f"config {path} must be a mapping, got {type(given).__name__}")
     return given
@@ -177,7 +178,9 @@ def read_config(path: Path) -> dict[str, Any]:  # Any: what YAML holds
 
 def sentence(error: Any) -> str:  # Any: pydantic's ErrorDetails, and FastAPI's, which is a dict
     """Say what is wrong with one field: its name, the rule and the value."""
-    field = ".".join(str(part) for part in error["loc"] if part not in {"query", "body"})
+    if error["type"] == "json_invalid":
+        return f"the body must be JSON: {error['ctx']['error']}"
+    field = ".".join(str(part) for part in error["loc"] if part not in {"query", "body", "path"})
     told = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] in {"missing", "extra_forbidden"}:
         word = "is missing" if error["type"] == "missing" else "is not a known setting"

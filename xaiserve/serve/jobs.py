@@ -113,7 +113,8 @@ class Jobs:
         try:
             return self._connect(settings.address)
         except InvalidInputError as error:
-            raise _no_jobs(str(error), retry_after_s=UNAVAILABLE_RETRY_S) from error
+            told = f"{error} (jobs.address of its configuration)"
+            raise _no_jobs(told, retry_after_s=UNAVAILABLE_RETRY_S) from error
 
     def _found(self, name: str) -> SubmittedJob:
         job = self._server().find(name)
