@@ -6,25 +6,10 @@ from click.testing import CliRunner
 from xaiserve.cli import main
 from xaiserve.cli.submit import make_config
 from xaiserve.cli.tune import render
-from xaiserve.explainers.preset_file import PresetFile
+from xaiserve.pipelines.sweep import Summary
 from xaiserve.pipelines.trying import Outcome
-from xaiserve.pipelines.tuning import Summary
 from xaiserve.testing.jobs import write_images
-
-PRESET = PresetFile(
-    method="occlusion",
-    version=1,
-    parameters={"cells": 4, "fill": "grey", "grey": 0.25},
-    objective="energy",
-    value=1.0,
-    low=None,
-    high=None,
-    images=6,
-    model_inputs=100,
-    sample="a",
-    model="b",
-    seed=0,
-)
+from xaiserve.testing.presets import PRESET
 
 
 def ended(*words):

@@ -6,17 +6,16 @@ from pathlib import Path
 import pytest
 
 from xaiserve.errors import ConflictError, InvalidInputError, JobStoppedError
-from xaiserve.explainers.preset_file import PresetFile, filled
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.perturb.engine import Engine
 from xaiserve.pipelines import pointing_game
 from xaiserve.pipelines.cluster import Placement
 from xaiserve.pipelines.pointing import PointingFinisher
 from xaiserve.pipelines.space import Choice
-from xaiserve.pipelines.tasks import describe
+from xaiserve.pipelines.sweep import BEST, Config
 from xaiserve.pipelines.trial import standings
 from xaiserve.pipelines.trying import Outcome
-from xaiserve.pipelines.tuning import BEST, Config, choose, prepare, run
+from xaiserve.pipelines.tuning import choose, prepare, run
 from xaiserve.pipelines.work import Bench
 from xaiserve.pipelines.worker import load_model
 from xaiserve.storage.local import LocalStore
@@ -221,54 +220,3 @@ def test_trials_are_a_table_with_a_column_per_parameter(tmp_path):
     assert table["param_fill"].to_pylist() == [None, "blur"]
     assert table["value"].to_pylist() == [0.5, None]
     assert table["status"].to_pylist() == ["done", "invalid"]
-
-
-PRESET = PresetFile(
-    method="occlusion",
-    version=1,
-    parameters={"cells": 4, "fill": "grey", "grey": 0.1},
-    objective="energy",
-    value=1.0,
-    low=None,
-    high=None,
-    images=6,
-    model_inputs=100,
-    sample="a",
-    model="b",
-    seed=0,
-)
-
-
-@pytest.mark.parametrize(
-    ("method", "options"),
-    [
-        ("occlusion", {"cells": "4", "fill": "grey", "grey": "0.30000000000000004"}),
-        ("multirex", {"preset": "rex"}),
-        ("extremal-perturbations", {"areas": "0.1,0.25"}),
-        ("clear-image", {"include": "1,2"}),
-    ],
-)
-def test_a_preset_file_makes_the_same_method_again(method, options, tmp_path):
-    made = make_explainer(method, options)
-    file = tmp_path / "best.json"
-    preset = dataclasses.replace(PRESET, method=method, parameters=describe(made)["parameters"])
-    file.write_bytes(preset.to_json())
-    assert make_explainer(method, filled(method, {"preset": str(file)})) == made
-
-
-def test_other_options_go_before_a_preset_file(tmp_path):
-    (tmp_path / "best.json").write_bytes(PRESET.to_json())
-    found = filled("occlusion", {"cells": "5", "preset": str(tmp_path / "best.json")})
-    assert found == {"cells": "5", "fill": "grey", "grey": "0.1"}
-    assert filled("multirex", {"preset": "fast"}) == {"preset": "fast"}
-
-
-def test_a_preset_file_of_another_method_or_of_nothing_is_refused(tmp_path):
-    file = tmp_path / "best.json"
-    file.write_bytes(PRESET.to_json())
-    with pytest.raises(InvalidInputError, match="is for occlusion, and the method is rise"):
-        filled("rise", {"preset": str(file)})
-    for other in (b"[]", b"{", b'{"method": "rise"}'):
-        file.write_bytes(other)
-        with pytest.raises(InvalidInputError, match=r"must be a best\.json"):
-            filled("occlusion", {"preset": str(file)})

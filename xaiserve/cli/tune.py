@@ -14,8 +14,8 @@ from xaiserve.cli.submit import make_config as make_sample
 
 if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
     from xaiserve.pipelines.progress import Progress
+    from xaiserve.pipelines.sweep import Config, Summary
     from xaiserve.pipelines.trying import Outcome
-    from xaiserve.pipelines.tuning import Config, Summary
 
 _SHOWN: Final = 10
 _QUIET: Final = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
@@ -130,7 +130,7 @@ def make_config(
     """
     from xaiserve.pipelines import pointing_game
     from xaiserve.pipelines.space import read_space
-    from xaiserve.pipelines.tuning import Config
+    from xaiserve.pipelines.sweep import Config
 
     found = read_space(space, method)
     sample = make_sample(kind="pointing-game", methods=method, **rest)
