@@ -7,7 +7,6 @@ from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xaiserve.metrics.deletion import InsertionDeletion
 from xaiserve.metrics.grid_pointing import GridPointingGame
@@ -15,6 +14,7 @@ from xaiserve.metrics.pointing_game import EnergyPointingGame, PointingGame
 from xaiserve.metrics.sampling import short_key
 from xaiserve.metrics.summary import BASELINES, POINTING, Column, ScoreRow, Summary, summarise
 from xaiserve.perturb.rng import Keys
+from xaiserve.storage.ids import IdSet
 
 POINTING_KIND: Final = "pointing-game"
 
@@ -86,24 +86,16 @@ def _with_firsts(rows: Iterable[_Row]) -> Iterator[tuple[_Row, bool]]:
     Rows of a method, one per image, stand together: what is known of the methods before is looked
     up for many rows at once, and takes 8 bytes per image.
     """
-    known = np.zeros(0, np.uint64)
+    known = IdSet(np.zeros(0, np.uint64))
     for _, own in groupby(rows, key=itemgetter("method")):
         met = array("Q")
         while batch := list(islice(own, _AT_ONCE)):
             keys = np.array([short_key(row["row_id"]) for row in batch], np.uint64)
             ok = np.array([row["status"] == "ok" for row in batch])
-            first = ok & ~_among(keys, known)
+            first = ok & ~known.holds(keys)
             met.extend(keys[first].tolist())
             yield from zip(batch, first.tolist(), strict=True)
-        known = np.sort(np.concatenate([known, np.array(met, np.uint64)]))
-
-
-def _among(keys: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Look ``keys`` up in what is sorted."""
-    if not len(known):
-        return np.zeros(len(keys), np.bool_)
-    places = np.searchsorted(known, keys).clip(max=len(known) - 1)
-    return np.asarray(known[places] == keys)
+        known = IdSet.of(np.concatenate([known.keys, np.array(met, np.uint64)]))
 
 
 def _scored(row: _Row, column: str, metric: str, reason: str) -> Iterator[ScoreRow]:

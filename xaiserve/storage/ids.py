@@ -32,7 +32,7 @@ def as_keys(joined: bytes | bytearray) -> Keys:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdSet:
-    """A set of ids; ``keys`` are sorted and distinct (see `of`)."""
+    """A set of ids; ``keys``, of one kind, are sorted and distinct (see `of`)."""
 
     keys: Keys
 
