@@ -39,7 +39,7 @@ class Metric:
 JOB_ROWS: Final = Metric(
     name="xaiserve_job_rows",
     kind="counter",
-    about="Rows that data set jobs have published: ok, or error where they hold a reason instead.",
+    about="Rows that data set jobs have published: error where something has failed, else ok.",
     labels=("explainer", "status"),
 )
 
