@@ -1,4 +1,4 @@
-"""A sweep by the command, on a Ray of its own, whose best parameter is known by construction."""
+"""A sweep by the command, whose best parameter is known by construction."""
 
 import json
 import os
@@ -8,8 +8,9 @@ import sys
 import time
 
 import pytest
+import ray
 
-from xaiserve.pipelines.tuning import BEST
+from xaiserve.pipelines.sweep import BEST
 from xaiserve.storage.local import LocalStore
 from xaiserve.storage.objects import exists
 from xaiserve.storage.parquet import read_parquet
@@ -19,22 +20,28 @@ from xaiserve.testing.jobs import write_images
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-def test_a_sweep_finds_the_grid_that_the_pictures_were_made_with(model_folder, tmp_path):
+@pytest.fixture(scope="module")
+def address(request):
+    """The cluster of this module's tests, which outlives the sweeps that are killed on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray makes its workers nice by 15, which on a busy machine is never.
+        patch.setenv("RAY_worker_niceness", "0")
+        request.getfixturevalue("cluster")
+    return ray.get_runtime_context().gcs_address
+
+
+def test_a_sweep_that_was_killed_finds_the_grid_of_the_pictures(model_folder, tmp_path, address):
     # Every picture has one lit cell of 4 x 4. Coarser grids spread the energy outside it; finer
     # ones keep it inside, as 4 does, for more model inputs.
     images = write_images(tmp_path / "images", 18)
     space, out = tmp_path / "space.yaml", tmp_path / "out"
     space.write_text("cells: {choice: [1, 2, 4, 8]}\n", encoding="utf-8")
     words = ["--space", space, "--objective", "energy", "--images", images, "--out", out]
-    words += ["--model", f"toy={model_folder}", "--workers", "1", "--json"]
+    words += ["--model", f"toy={model_folder}", "--workers", "1", "--json", "--address", address]
     command = [sys.executable, "-m", "xaiserve", "tune", "occlusion", *map(str, words)]
-    # Ray makes its workers nice by 15, which on a busy machine is never.
-    settings = {"env": os.environ | {"RAY_worker_niceness": "0"}}  # noqa: TID251 -- passed on
-    kept = killed_after_a_trial(command, LocalStore(out), settings)
+    kept = killed_after_a_trial(command, LocalStore(out))
 
-    process = subprocess.run(
-        command, **settings, capture_output=True, text=True, timeout=300, check=False
-    )
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert process.returncode == 0, process.stderr
     assert f"running: {len(kept)}/4 trials" in process.stderr
     found = json.loads(process.stdout)
@@ -55,11 +62,10 @@ def test_a_sweep_finds_the_grid_that_the_pictures_were_made_with(model_folder, t
     assert (preset["method"], preset["parameters"]["cells"]) == ("occlusion", 4)
 
 
-def killed_after_a_trial(command, store, settings):
+def killed_after_a_trial(command, store):
     """Run a sweep until the first of its trials has ended; return the rows there are then."""
     process = subprocess.Popen(
         command,
-        **settings,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
