@@ -1,7 +1,6 @@
 """The engine on several lanes: how batches spread, and what a lost lane costs."""
 
 import threading
-import time
 from collections import deque
 from concurrent.futures import CancelledError, Future
 
@@ -12,11 +11,17 @@ from xaiserve.errors import ClassifierFaultError, ModelUnavailableError
 from xaiserve.perturb._batching import Question
 from xaiserve.perturb._desk import Desk, Seat
 from xaiserve.perturb.engine import Engine
-from xaiserve.perturb.lanes import AHEAD, LOOKS, LaneLostError, LocalLane, Scored
+from xaiserve.perturb.lanes import LaneLostError, LocalLane, Scored
 from xaiserve.perturb.plan import Spent, ask
 from xaiserve.perturb.query import join
 from xaiserve.perturb.ticket import Limits, Ticket
-from xaiserve.testing.plans import counting_plan, echo_classifier, levels, stoppable_plan
+from xaiserve.testing.plans import (
+    brightness,
+    counting_plan,
+    echo_classifier,
+    levels,
+    stoppable_plan,
+)
 from xaiserve.testing.toys import ToyClassifier
 
 LIMIT_S = 30
@@ -106,10 +111,6 @@ def values(rows):
     return [(row % 89) / 100 for row in range(rows)]
 
 
-def own(scores):
-    return [round(float(score), 4) for score in scores[:, 1]]
-
-
 def test_one_question_spreads_over_lanes_and_comes_back_in_order():
     lanes = [HandLane(rows=4), HandLane(rows=4)]
     with Engine(echo_classifier(), lanes=lanes) as engine:
@@ -120,7 +121,7 @@ def test_one_question_spreads_over_lanes_and_comes_back_in_order():
             # The second lane's rows come back first.
             for lane in reversed(lanes):
                 lane.answer()
-        assert own(ticket.result(LIMIT_S)) == values(16)
+        assert brightness(ticket.result(LIMIT_S)) == values(16)
     assert [lane.sizes for lane in lanes] == [[4, 4], [4, 4]]
     assert ticket.cost.model_inputs == 16
     assert ticket.cost.batches == 4
@@ -161,7 +162,7 @@ def test_a_lane_takes_what_another_is_too_slow_for():
         while sum(quick.sizes) < 36:
             pass
         slow.answer()
-        assert own(ticket.result(LIMIT_S)) == values(40)
+        assert brightness(ticket.result(LIMIT_S)) == values(40)
     assert sum(slow.sizes) == 4
 
 
@@ -173,7 +174,7 @@ def test_a_lane_with_depth_gets_the_next_batch_before_the_first_is_back():
         assert lane.sizes == [4, 4]
         for _ in range(3):
             lane.answer()
-        assert own(ticket.result(LIMIT_S)) == values(12)
+        assert brightness(ticket.result(LIMIT_S)) == values(12)
 
 
 def test_a_second_batch_goes_to_the_lane_that_has_none():
@@ -184,7 +185,7 @@ def test_a_second_batch_goes_to_the_lane_that_has_none():
             lane.wait_for(1)
         for lane in lanes:
             lane.answer()
-        assert own(ticket.result(LIMIT_S)) == values(8)
+        assert brightness(ticket.result(LIMIT_S)) == values(8)
     assert [lane.sizes for lane in lanes] == [[4], [4]]
 
 
@@ -196,7 +197,7 @@ def test_rows_of_a_lost_lane_are_scored_by_another_and_charged_once():
         lost.wait_for(1)
         lost.lose(never)
         steady.gate.set()
-        assert own(ticket.result(LIMIT_S)) == values(16)
+        assert brightness(ticket.result(LIMIT_S)) == values(16)
         assert ticket.cost.model_inputs == 16
     assert len(steady.brightness) == 16
 
@@ -205,7 +206,7 @@ def test_a_lane_that_comes_back_goes_on():
     lane = QuickLane(rows=4, losses=[resolved(), resolved()])
     with Engine(echo_classifier(), lanes=[lane]) as engine:
         ticket = engine.submit(asking(values(8)))
-        assert own(ticket.result(LIMIT_S)) == values(8)
+        assert brightness(ticket.result(LIMIT_S)) == values(8)
         assert ticket.cost.model_inputs == 8
     assert lane.sizes == [4, 4, 4, 4]
 
@@ -220,8 +221,8 @@ def test_a_lane_that_is_away_is_given_nothing_until_it_is_back():
         back.set_result(None)
         lane.answer()
         lane.answer()
-        assert own(ticket.result(LIMIT_S)) == values(4)
-        assert own(other.result(LIMIT_S)) == values(2)
+        assert brightness(ticket.result(LIMIT_S)) == values(4)
+        assert brightness(other.result(LIMIT_S)) == values(2)
 
 
 def test_without_any_lane_left_every_plan_ends_in_an_error_that_names_it():
@@ -286,7 +287,7 @@ def test_a_lane_that_is_lost_over_a_failed_batch_gives_back_what_is_left_of_it()
 
     def plan():
         first = yield from ask(join([levels([0.1, 0.2]), levels([0.3])]))
-        return own(first)
+        return brightness(first)
 
     with Engine(echo_classifier(), lanes=[Moody(rows=8)]) as engine:
         ticket = engine.submit(plan())
@@ -328,7 +329,7 @@ def test_rows_asked_alone_are_scored_one_by_one_on_any_lane():
     lanes = [QuickLane(rows=8, depth=2), QuickLane(rows=8, depth=2)]
     with Engine(echo_classifier(), lanes=lanes) as engine:
         ticket = engine.submit(asking(values(9), alone=True))
-        assert own(ticket.result(LIMIT_S)) == values(9)
+        assert brightness(ticket.result(LIMIT_S)) == values(9)
     assert lanes[0].sizes + lanes[1].sizes == [1] * 9
 
 
@@ -356,72 +357,3 @@ def test_many_plans_get_their_own_rows_on_any_number_of_lanes(lanes, depth):
         assert all(all(ticket.result(LIMIT_S)) for ticket in tickets)
     for lane in made:
         lane.close()
-
-
-def test_the_next_batch_is_composed_while_this_one_is_scored():
-    """With depth, `begin` returns while the model is still at the batch before."""
-    scoring, go_on = threading.Event(), threading.Event()
-    good = echo_classifier()
-
-    def slow(images):
-        scoring.set()
-        go_on.wait(LIMIT_S)
-        return good.scores(images)
-
-    lane = LocalLane(ToyClassifier("slow", good.spec, slow), 4, depth=2)
-    first = lane.begin([levels([0.1, 0.2])])
-    scoring.wait(LIMIT_S)
-    second = lane.begin([levels([0.3]), levels([0.4])])
-    assert not first.done()
-    go_on.set()
-    assert own(first.result(LIMIT_S).scores) == [0.1, 0.2]
-    assert own(second.result(LIMIT_S).scores) == [0.3, 0.4]
-    lane.close()
-
-
-def test_batches_of_a_model_that_computes_elsewhere_are_composed_ahead():
-    """It sleeps; a call that keeps its thread busy, as a first one does, begins the count anew."""
-    good = echo_classifier()
-    calls = []
-
-    def far(images):
-        calls.append(len(images))
-        begun = time.thread_time()
-        while len(calls) == LOOKS and time.thread_time() < begun + 0.02:
-            pass
-        time.sleep(0.02)
-        return good.scores(images)
-
-    lane = LocalLane(ToyClassifier("far", good.spec, far), 4)
-    depths = []
-    for _ in range(2 * LOOKS):
-        depths.append(lane.depth)
-        lane.begin([levels([0.1])])
-    assert depths == [1] * 2 * LOOKS
-    ahead = [lane.begin([levels([value])]) for value in (0.1, 0.2)]
-    assert lane.depth == AHEAD
-    assert [own(each.result(LIMIT_S).scores) for each in ahead] == [[0.1], [0.2]]
-    lane.close()
-
-
-def test_batches_of_a_busy_model_take_turns_with_composing():
-    lane = LocalLane(echo_classifier(), 4)
-    for _ in range(2 * LOOKS):
-        assert lane.begin([levels([0.1])]).done()
-    assert lane.depth == 1
-
-
-def test_a_buffer_is_free_again_after_a_batch_that_failed():
-    good = echo_classifier()
-    calls = []
-
-    def moody(images):
-        calls.append(len(images))
-        return good.scores(images) * (torch.nan if len(calls) < 4 else 1)
-
-    lane = LocalLane(ToyClassifier("moody", good.spec, moody), 4, depth=2)
-    for _ in range(3):
-        with pytest.raises(ClassifierFaultError, match="NaN"):
-            lane.begin([levels([0.1, 0.2])]).result(LIMIT_S)
-    assert own(lane.begin([levels([0.1, 0.2])]).result(LIMIT_S).scores) == [0.1, 0.2]
-    lane.close()

@@ -15,6 +15,11 @@ def levels(values: list[float], *, alone: bool = False) -> Pixels:
     return Pixels(torch.tensor(values).view(-1, 1, 1, 1).expand(-1, 3, 8, 8).clone(), alone=alone)
 
 
+def brightness(scores: Scores) -> list[float]:
+    """Return what `echo_classifier` says of each picture of `levels`."""
+    return [round(float(score), 4) for score in scores[:, 1]]
+
+
 def echo_classifier(*, batch_rows: int = 64, classes: int = 2) -> toys.ToyClassifier:
     """Make scores say the brightness of the picture, so that a mix-up of rows shows.
 
