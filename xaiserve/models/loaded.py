@@ -17,7 +17,7 @@ from torch import Tensor
 from xaiserve.errors import InvalidInputError
 from xaiserve.models.classifier import DifferentiableClassifier
 from xaiserve.models.spec import ModelSpec
-from xaiserve.models.tuning import BUDGET_S, CPU_BUDGET_S, CPU_SIZES, GPU_SIZES, tuned_rows
+from xaiserve.models.tuning import CPU_SIZES, GPU_SIZES, tuned_rows
 from xaiserve.types import Images, Scores
 
 OUTPUT_TOLERANCE: Final = 1e-4
@@ -98,18 +98,16 @@ class LoadedClassifier:
 
     @cached_property
     def batch_rows(self) -> int:
-        """The stated batch size, or the fastest of a short measurement (a second or two, once)."""
+        """The stated batch size, or the fastest of a short measurement (about 2 s, once)."""
         if self.runner.fixed_rows or self.stated_rows:
             return self.runner.fixed_rows or self.stated_rows or 1
         key = (self.digest, str(self.device), self.runner.threads, type(self.runner).__name__)
         shape = (self.spec.channels, self.spec.height, self.spec.width)
-        here = self.device.type == "cpu"
         return tuned_rows(
             key,
             lambda rows: self.score_inputs(torch.zeros(rows, *shape, device=self.device)),
-            sizes=CPU_SIZES if here else GPU_SIZES,
-            budget_s=CPU_BUDGET_S if here else BUDGET_S,
-            prepare=not here,
+            sizes=CPU_SIZES if self.device.type == "cpu" else GPU_SIZES,
+            prepare=self.device.type != "cpu",
         )
 
     def score_inputs(self, inputs: Images, *, exact: bool = False) -> Scores:

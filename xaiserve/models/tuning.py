@@ -14,9 +14,6 @@ GPU_SIZES: Final = (1, 8, 16, 32, 64, 128, 256, 512, 1024)
 what a larger batch of a slow model would cost."""
 
 BUDGET_S: Final = 2.0
-CPU_BUDGET_S: Final = 1.0
-"""What the measurement may take: every program and every worker of a job waits for it. A second is
-two passes of MobileNetV2 on one core."""
 
 BATCH_COST_S: Final = 1.2e-3
 """What the engine does for a batch of any size, which the measurement does not see: 1.6 ms of CPU
