@@ -28,9 +28,9 @@ def test_a_cost_per_call_asks_for_a_large_batch() -> None:
     assert best_rows(rates(Machine(0.01, 0.0001))) == 32
 
 
-def test_a_batch_that_gains_less_than_three_percent_is_not_taken() -> None:
-    # With what the engine does per batch, 8 rows reach 98.5 % of the rate of 32, 4 rows 96.6 %.
-    assert best_rows(rates(Machine(0.0004, 0.01), budget_s=9)) == 8
+def test_a_batch_that_gains_less_than_five_percent_is_not_taken() -> None:
+    # With what the engine does per batch, 4 rows reach 96.6 % of the rate of 32, 2 rows 93.1 %.
+    assert best_rows(rates(Machine(0.0004, 0.01), budget_s=9)) == 4
 
 
 def test_equal_rates_of_a_slow_model_give_the_smallest_batch_above_one() -> None:
@@ -38,7 +38,7 @@ def test_equal_rates_of_a_slow_model_give_the_smallest_batch_above_one() -> None
 
 
 def test_equal_rates_of_a_fast_model_give_a_batch_worth_the_engine_s_work() -> None:
-    assert best_rows(rates(Machine(0.0, 0.001))) == 32
+    assert best_rows(rates(Machine(0.0, 0.001))) == 16
 
 
 def test_one_row_wins_where_nothing_larger_comes_near() -> None:

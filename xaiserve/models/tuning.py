@@ -19,7 +19,7 @@ BATCH_COST_S: Final = 1.2e-3
 """What the engine does for a batch of any size, which the measurement does not see: 1.6 ms of CPU
 per batch of two on a core whose caches the model fills."""
 
-NEAR_TIE: Final = 0.97
+NEAR_TIE: Final = 0.95
 """A smaller batch wins when it reaches this share of the best rate: it costs less latency and
 memory, and a shared machine measures no better than this. One row alone wins only when nothing
 larger comes near."""
