@@ -84,6 +84,7 @@ def test_pictures_and_masks_of_a_row_are_written_at_the_originals_size(job, tmp_
     ("words", "said"),
     [
         (["--method", "magic"], "--method must be one of occlusion, multirex, got 'magic'"),
+        (["--status", "okay"], "'okay' is not one of 'ok', 'none', 'error', 'invalid_image'"),
         (["--columns", "nonsense"], "got nonsense"),
         (["--pictures", "p"], "draws the rows that --row names"),
         (["--pictures", "p", "--row", "nobody"], "none has one"),

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from xaiserve.cli import main
 from xaiserve.cli.options import filled_settings
 from xaiserve.cli.submit import arguments, make_config, reachable_images
+from xaiserve.dispatch.submission import JobServer, SubmittedJob
 from xaiserve.errors import InvalidInputError
 from xaiserve.pipelines.progress import PROGRESS, Progress
 from xaiserve.storage.local import LocalStore
@@ -135,6 +136,15 @@ def test_a_cluster_out_of_reach_is_told_in_a_sentence(words, monkeypatch):
     code, output = ended(*words, "--address", NOBODY)
     assert code == 2
     assert f"address {NOBODY} answers no Ray job server" in output
+
+
+def test_a_failed_job_is_told_with_the_sentence_that_ended_it(tmp_path, monkeypatch):
+    log = "Command failed with exit code 2, last logs:\nRunning\nxaiserve: x.csv does not exist\n"
+    job = SubmittedJob(job_id="job-1", state="FAILED", message=log, out=str(tmp_path))
+    monkeypatch.setattr(JobServer, "__init__", lambda *_: None)
+    monkeypatch.setattr(JobServer, "jobs", lambda _: [job])
+
+    assert ended("status") == (0, f"job-1  FAILED  not begun  {tmp_path}  x.csv does not exist\n")
 
 
 def test_status_of_an_output_needs_no_cluster(tmp_path):

@@ -23,7 +23,13 @@ _LIMIT: Final = 20
 @click.option("--out", required=True, help="The output of a job, finished or not.")
 @click.option("--columns", metavar="A,B", help="Columns [what a table has room for; JSON: all].")
 @click.option("--method", "methods", multiple=True, help="Only rows of this method.")
-@click.option("--status", "statuses", multiple=True, help="Only ok, none, error, invalid_image.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(["ok", "none", "error", "invalid_image"]),
+    help="Only rows that ended so; repeatable.",
+)
 @click.option("--row", "row_ids", multiple=True, metavar="ID", help="Only rows of this image.")
 @click.option("--limit", type=int, help="At most so many rows [20; JSON: all].")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")

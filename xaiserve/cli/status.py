@@ -67,8 +67,15 @@ def _progress(job: "SubmittedJob") -> "Progress | str":
 def _line(job: "SubmittedJob") -> str:
     told = [job.job_id, job.state, str(_progress(job)), job.out]
     if job.state == "FAILED":
-        told.append(job.message.strip().partition("\n")[0])
+        told.append(_reason(job.message))
     return "  ".join(told)
+
+
+def _reason(message: str) -> str:
+    """Pick the sentence that ended a job from the log that Ray sends along."""
+    lines = message.strip().splitlines() or [""]
+    own = (line for line in reversed(lines) if line.startswith("xaiserve: "))
+    return next(own, lines[0]).removeprefix("xaiserve: ")
 
 
 def _document(job: "SubmittedJob") -> dict[str, Any]:  # Any: JSON
