@@ -24,7 +24,7 @@ from typing import Any, Final
 from xaiserve.errors import ArtifactNotFoundError, ConflictError, NotFoundError
 from xaiserve.serve.incoming.requests import ExplainRequest
 from xaiserve.serve.kept.accepted import Accepted, accepted_of
-from xaiserve.storage.objects import ObjectStore, Stored, read_if_there
+from xaiserve.storage.objects import ObjectStore, Stored, exists, read_if_there
 
 LEASE_S: Final = 20.0
 """How long a claim holds after it was last written; the clocks of machines must agree better."""
@@ -167,7 +167,10 @@ class ResultStore:
         if not written or written[-1] != claim.key:
             return False
         self._store.write(claim.key, json.dumps(progress).encode())
-        return True
+        if exists(self._store, f"results/{claim.id}/request.json"):
+            return True
+        self.release(claim)  # forgotten meanwhile, and the mark was written after that
+        return False
 
     def release(self, claim: Claim) -> None:
         """Let another worker take it now."""
