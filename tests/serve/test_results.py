@@ -74,7 +74,8 @@ async def post(client: httpx.AsyncClient, png: bytes, **options: str) -> httpx.R
 
 
 async def fetched(client: httpx.AsyncClient, url: str) -> httpx.Response:
-    async with asyncio.timeout(20):
+    # A worker that is stopped while it writes its mark leaves it, and the next waits for its end.
+    async with asyncio.timeout(2 * LEASE_S):
         # Only the service knows when it is ready.
         while (answer := await client.get(url)).status_code == 202:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
