@@ -1,11 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 
 from click.testing import CliRunner, Result
 from PIL import Image as PillowImage
 
 from xaiserve.cli import main
-from xaiserve.explainers.preset_file import PresetFile
 from xaiserve.report.gallery import CELL_PX, GAP_PX
+from xaiserve.testing.presets import PRESET
 
 
 def gallery(model: Path, photos: Path, *arguments: str) -> Result:
@@ -37,22 +38,8 @@ def test_a_method_that_does_not_go_with_the_model_says_so_in_its_place(
 def test_methods_take_parameters_and_presets(
     model_folder: Path, photos: Path, tmp_path: Path
 ) -> None:
-    preset = PresetFile(
-        method="occlusion",
-        version=1,
-        parameters={"cells": 2},
-        objective="energy",
-        value=1.0,
-        low=None,
-        high=None,
-        images=6,
-        model_inputs=100,
-        sample="a",
-        model="b",
-        seed=0,
-    )
     file = tmp_path / "best.json"
-    file.write_bytes(preset.to_json())
+    file.write_bytes(replace(PRESET, parameters={"cells": 2}).to_json())
     drawn = {}
     for name, words in {
         "default": [],
