@@ -11,7 +11,7 @@ from xaiserve.explainers.multirex import MultiRex, MultiRexExplanation, dice_mat
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.perturb.drive import run
 from xaiserve.perturb.engine import Engine
-from xaiserve.perturb.plan import Found, Progress, stop
+from xaiserve.perturb.plan import Found, Progress, innermost, stop
 from xaiserve.perturb.rng import Keys
 from xaiserve.perturb.ticket import Limits
 from xaiserve.testing import toys
@@ -177,7 +177,7 @@ def test_a_higher_tau_asks_for_more_confidence():
 def test_events_tell_each_set_as_it_is_found():
     events = []
     found = explained(toys.any_classifier(IMAGE, FAR[:2]), on_event=events.append)
-    inner = [getattr(event, "event", event) for event in events]
+    inner = list(map(innermost, events))
     told = [event.part for event in inner if isinstance(event, Found)]
     assert {id(one) for one in told} == {id(one) for one in found.explanations}
     assert any(isinstance(event, Progress) for event in events)

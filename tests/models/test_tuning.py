@@ -1,7 +1,9 @@
+import threading
+
 import pytest
 import torch
 
-from xaiserve.models.tuning import best_rows, measure, prepared, tuned_rows
+from xaiserve.models.tuning import PASSES, Calls, best, measure, prepared, rows_per_batch, tuned
 
 
 class Machine:
@@ -24,25 +26,18 @@ def rates(machine: Machine, budget_s: float = 2.0) -> dict[int, float]:
     return measure(machine.score, budget_s=budget_s, clock=machine.clock)
 
 
-def test_a_cost_per_call_asks_for_a_large_batch() -> None:
-    assert best_rows(rates(Machine(0.01, 0.0001))) == 32
+def test_a_cost_per_call_asks_for_a_large_size() -> None:
+    assert best(rates(Machine(0.01, 0.0001))).rows == 32
 
 
-def test_a_batch_that_gains_less_than_five_percent_is_not_taken() -> None:
-    # With what the engine does per batch, 4 rows reach 96.6 % of the rate of 32, 2 rows 93.1 %.
-    assert best_rows(rates(Machine(0.0004, 0.01), budget_s=9)) == 4
+def test_a_size_that_gains_less_than_five_percent_is_not_taken() -> None:
+    # 4 rows reach 99.1 % of the rate of 32, 2 rows 98.2 %, one row 96.4 %.
+    assert best(rates(Machine(0.0004, 0.01), budget_s=9)).rows == 1
 
 
-def test_equal_rates_of_a_slow_model_give_the_smallest_batch_above_one() -> None:
-    assert best_rows(rates(Machine(0.0, 0.1))) == 2
-
-
-def test_equal_rates_of_a_fast_model_give_a_batch_worth_the_engine_s_work() -> None:
-    assert best_rows(rates(Machine(0.0, 0.001))) == 16
-
-
-def test_one_row_wins_where_nothing_larger_comes_near() -> None:
-    assert best_rows({1: 100.0, 4: 80.0, 8: 70.0}) == 1
+def test_a_cost_beside_the_call_is_counted() -> None:
+    assert best({1: 100.0, 2: 100.0, 4: 100.0, 8: 100.0}, cost_s=0.002).rows == 4
+    assert best({1: 100.0, 4: 80.0, 8: 70.0}, cost_s=0.002).rows == 1
 
 
 def test_the_measurement_ends_within_its_budget() -> None:
@@ -52,17 +47,49 @@ def test_the_measurement_ends_within_its_budget() -> None:
     assert machine.sizes == [1, 2, 4, 8, 16, 32] * 3 + [1, 2, 4]
 
 
+def test_hopeless_sizes_are_tried_once() -> None:
+    slow_when_large: list[int] = []
+    clock = Machine(0.0, 0.0)
+
+    def score(rows: int) -> None:
+        slow_when_large.append(rows)
+        clock.now_s += rows * (0.001 if rows <= 2 else 0.002)
+
+    found = measure(score, clock=clock.clock, sizes=(1, 2, 4, 8))
+    assert slow_when_large == [1, 2, 4, 8] + [1, 2] * (PASSES - 1)
+    assert found == pytest.approx({1: 1000, 2: 1000, 4: 500, 8: 500})
+
+
 def test_a_model_slower_than_the_budget_is_measured_once() -> None:
     machine = Machine(0.0, 5.0)
-    assert best_rows(rates(machine)) == 1
+    assert best(rates(machine)).rows == 1
     assert machine.sizes == [1]
+
+
+def test_rows_of_all_callers_count() -> None:
+    machine = Machine(0.0, 0.01)
+    found = measure(machine.score, callers=4, clock=machine.clock)
+    assert found[1] == pytest.approx(400)
+
+
+def test_callers_score_at_once() -> None:
+    together = threading.Barrier(3, timeout=60)
+    assert tuned(object(), lambda _: together.wait(), callers=3, sizes=(1,)).rows == 1
+
+
+def test_a_batch_is_whole_calls_of_a_bounded_time() -> None:
+    assert rows_per_batch(Calls(2, 200.0), callers=2) == 6
+    assert rows_per_batch(Calls(4, 200.0), callers=2) == 4
+    assert rows_per_batch(Calls(2, 2.0), callers=2) == 2
+    assert rows_per_batch(Calls(4, 1e6), callers=1) == 32
+    assert rows_per_batch(Calls(64, 1e6), callers=1) == 64
 
 
 def test_a_key_is_measured_once_per_process() -> None:
     asked: list[int] = []
     key = object()
-    assert tuned_rows(key, asked.append, budget_s=0.0) == 1
-    assert tuned_rows(key, asked.append, budget_s=0.0) == 1
+    assert tuned(key, asked.append, budget_s=0.0).rows == 1
+    assert tuned(key, asked.append, budget_s=0.0).rows == 1
     assert asked == [1]
 
 
@@ -74,7 +101,7 @@ def crowded(rows: int) -> None:
 def test_sizes_beyond_the_devices_memory_are_left_out() -> None:
     assert prepared(crowded, (1, 4, 8, 16, 32)) == (1, 4, 8)
     assert prepared(crowded, (1, 4)) == (1, 4)
-    assert tuned_rows(object(), crowded, budget_s=0.01, prepare=True) <= 8
+    assert tuned(object(), crowded, budget_s=0.01, prepare=True).rows <= 8
 
 
 def test_no_memory_for_one_row_is_an_error() -> None:

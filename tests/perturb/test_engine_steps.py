@@ -1,11 +1,14 @@
 """Gradient methods that end in a plan: the engine answers it like any other."""
 
+import threading
 from concurrent.futures import CancelledError
 
 import pytest
 
 from xaiserve.errors import QueryBudgetError
+from xaiserve.perturb._feeding import NAME
 from xaiserve.perturb.engine import Engine
+from xaiserve.perturb.lanes import LocalLane
 from xaiserve.perturb.plan import Progress, Spent
 from xaiserve.perturb.ticket import Limits
 from xaiserve.testing.plans import counting_plan, echo_classifier, stoppable_plan
@@ -25,6 +28,25 @@ def test_what_is_left_is_answered_as_a_plan_on_the_same_ticket():
         assert ticket.cost.model_inputs == 2 + 3 * 5
     assert classifier.rows == 3 * 5
     assert engine.in_flight == 0
+
+
+def test_beside_several_lanes_a_thread_steps_gradient_methods_while_there_are_any():
+    """One after the other, and more threads than lanes and one never."""
+
+    def feeders():
+        return sum(thread.name == NAME for thread in threading.enumerate())
+
+    def steps(number):
+        yield Spent(rows=1)
+        return number, feeders()
+
+    lanes = [LocalLane(echo_classifier(), 4), LocalLane(echo_classifier(), 4)]
+    others = feeders()
+    with Engine(echo_classifier(), lanes=lanes) as engine:
+        assert feeders() == others + 2
+        for number in range(20):
+            assert engine.submit_steps(steps(number)).result(60) == (number, others + 3)
+    assert feeders() == others
 
 
 def test_events_of_both_parts_are_told_in_order():

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from xaiserve.errors import ClassifierFaultError
 from xaiserve.models.spec import Rule
 from xaiserve.perturb.drive import run
+from xaiserve.perturb.engine import Engine
 from xaiserve.perturb.plan import (
     EPSILON,
     Done,
@@ -20,7 +21,7 @@ from xaiserve.perturb.plan import (
     step,
     stop,
 )
-from xaiserve.perturb.query import Joined, Mix, Pixels, Scene, leaves
+from xaiserve.perturb.query import NOTHING, Joined, Mix, Pixels, Scene, leaves
 from xaiserve.testing.toys import (
     ToyClassifier,
     constant_classifier,
@@ -187,6 +188,25 @@ def test_gathering_within_gathering_keeps_both_indices():
     run(gather([asking(), inner]), constant_classifier(IMAGE), on_event=events.append)
     (event,) = events
     assert (event.index, event.event.index) == (1, 1)
+
+
+def test_a_gathered_plan_waits_for_another_and_asks_nothing_meanwhile():
+    heard = []
+
+    def first():
+        heard.append((yield from asking(2, 1)))
+        yield Progress("first", 1)
+        heard.append("over")
+
+    def second():
+        while "over" not in heard:
+            yield from ask(NOTHING)
+        return (yield from asking(3))
+
+    with Engine(constant_classifier(IMAGE)) as engine:
+        ticket = engine.submit(gather([first(), second()]))
+        assert ticket.result(60) == [None, run(asking(3), constant_classifier(IMAGE))]
+    assert ticket.cost.model_inputs + ticket.cost.repeated_questions == 2 + 1 + 3
 
 
 def test_gathering_nothing_asks_nothing():

@@ -17,7 +17,14 @@ from torch import Tensor
 from xaiserve.errors import InvalidInputError
 from xaiserve.models.classifier import DifferentiableClassifier
 from xaiserve.models.spec import ModelSpec
-from xaiserve.models.tuning import CPU_SIZES, GPU_SIZES, tuned_rows
+from xaiserve.models.tuning import (
+    CPU_SIZES,
+    GPU_BATCH_COST_S,
+    GPU_SIZES,
+    Calls,
+    rows_per_batch,
+    tuned,
+)
 from xaiserve.types import Images, Scores
 
 OUTPUT_TOLERANCE: Final = 1e-4
@@ -98,17 +105,14 @@ class LoadedClassifier:
 
     @cached_property
     def batch_rows(self) -> int:
-        """The stated batch size, or the fastest of a short measurement (about 2 s, once)."""
-        if self.runner.fixed_rows or self.stated_rows:
-            return self.runner.fixed_rows or self.stated_rows or 1
-        key = (self.digest, str(self.device), self.runner.threads, type(self.runner).__name__)
-        shape = (self.spec.channels, self.spec.height, self.spec.width)
-        return tuned_rows(
-            key,
-            lambda rows: self.score_inputs(torch.zeros(rows, *shape, device=self.device)),
-            sizes=CPU_SIZES if self.device.type == "cpu" else GPU_SIZES,
-            prepare=self.device.type != "cpu",
-        )
+        """The stated batch size, or what a measurement of up to 2 s finds, once.
+
+        On a CPU a batch is several calls of the network, of as many rows as its caches like.
+        """
+        stated = self.runner.fixed_rows or self.stated_rows
+        if stated or self.device.type != "cpu":
+            return stated or self._calls.rows
+        return rows_per_batch(self._calls, self.streams)
 
     def score_inputs(self, inputs: Images, *, exact: bool = False) -> Scores:
         """See `Classifier.score_inputs`; the scores are a fresh tensor."""
@@ -116,7 +120,30 @@ class LoadedClassifier:
             return torch.empty(0, self.spec.classes)
         runner = (self.exact_runner or self.runner) if exact else self.runner
         # Out of inference mode, so that callers get a tensor that autograd and they may write to.
-        return _fetched(self.spec.probabilities(runner.outputs(inputs).clone()))
+        return _fetched(self.spec.probabilities(self._outputs(runner, inputs).clone()))
+
+    def _outputs(self, runner: Runner, inputs: Images) -> Tensor:
+        stated = self.runner.fixed_rows or self.stated_rows
+        if stated or len(inputs) == 1 or self.device.type != "cpu":
+            return runner.outputs(inputs)
+        calls = torch.split(inputs, self._calls.rows)
+        return torch.cat([runner.outputs(call) for call in calls])
+
+    @cached_property
+    def _calls(self) -> Calls:
+        key = (self.digest, str(self.device), self.runner.threads, type(self.runner).__name__)
+        shape = (self.spec.channels, self.spec.height, self.spec.width)
+        cpu = self.device.type == "cpu"
+        return tuned(
+            key,
+            lambda rows: _fetched(
+                self.runner.outputs(torch.zeros(rows, *shape, device=self.device))
+            ),
+            callers=self.streams,
+            sizes=CPU_SIZES if cpu else GPU_SIZES,
+            cost_s=0.0 if cpu else GPU_BATCH_COST_S,
+            prepare=not cpu,
+        )
 
     def scores(self, images: Images) -> Scores:
         """See `Classifier.scores`; scored `batch_rows` at a time."""

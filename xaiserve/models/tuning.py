@@ -1,41 +1,63 @@
-"""The batch size, by a short measurement."""
+"""How many rows a call of a model and a batch should have, by a short measurement."""
 
 import itertools
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import Final
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple
 
 import torch
 
 CPU_SIZES: Final = (1, 2, 4, 8, 16, 32)
 GPU_SIZES: Final = (1, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Few sizes, so that the budget pays for several passes. One row comes first: it warms up, and says
-what a larger batch of a slow model would cost."""
+what a larger call of a slow model would cost."""
 
 BUDGET_S: Final = 2.0
+PASSES: Final = 8
+"""Enough of them, where the budget would pay for more."""
 
-BATCH_COST_S: Final = 1.2e-3
+HOPELESS: Final = 0.75
+"""Sizes that reach less than this share of the best rate in the first pass are not tried again."""
+
+GPU_BATCH_COST_S: Final = 1.2e-3
 """What the engine does for a batch of any size, which the measurement does not see: taking,
-composing and bringing back, measured beside MobileNetV2 on a core whose caches the model fills."""
+composing and bringing back."""
 
 NEAR_TIE: Final = 0.95
-"""A smaller batch wins when it reaches this share of the best rate: it costs less latency and
-memory, and a shared machine measures no better than this. One row alone wins only when nothing
-larger comes near."""
+"""A smaller size wins when it reaches this share of the best rate: it costs less latency and
+memory, and a shared machine measures no better than this."""
 
-_memo: dict[Hashable, int] = {}
+CPU_BATCH_S: Final = 0.06
+"""What a batch of several calls aims at: what the engine does for it is then 2 % of it, and whoever
+comes meanwhile hardly waits."""
+
+CPU_BATCH_ROWS: Final = 32
+"""Its most rows, unless one call has more."""
+
+
+class Calls(NamedTuple):
+    """Rows of a call, and rows per second of all callers together at that size."""
+
+    rows: int
+    rate: float
+
+
+_memo: dict[Hashable, Calls] = {}
 _lock = threading.Lock()
 
 
-def tuned_rows(
+def tuned(
     key: Hashable,
     score: Callable[[int], object],
     *,
+    callers: int = 1,
     sizes: Sequence[int] = CPU_SIZES,
     budget_s: float = BUDGET_S,
+    cost_s: float = 0.0,
     prepare: bool = False,
-) -> int:
+) -> Calls:
     """Measure once per process and ``key``, and remember.
 
     Parameters
@@ -44,10 +66,15 @@ def tuned_rows(
         What the speed depends on: model, device, threads.
     score
         Scores that many pictures and waits for the result.
+    callers
+        Threads that call it at once when it matters, and so here: what cores share, as their
+        caches, decides.
     sizes
-        Batch sizes to measure, ascending, the first being 1.
+        Rows of a call to measure, ascending, the first being 1.
     budget_s
-        What the measurement may take; the smallest batch is measured in any case.
+        What the measurement may take; the smallest size is measured in any case.
+    cost_s
+        See `best`.
     prepare
         Score each size once before the clock starts: where the first time takes a recording, or
         may be too large for the device's memory.
@@ -56,7 +83,14 @@ def tuned_rows(
     with _lock:
         if key not in _memo:
             fit = prepared(score, sizes) if prepare else sizes
-            _memo[key] = best_rows(measure(score, sizes=fit, budget_s=budget_s))
+            with ThreadPoolExecutor(callers) as pool:
+                rates = measure(
+                    lambda rows: list(pool.map(score, [rows] * callers)),
+                    callers=callers,
+                    sizes=fit,
+                    budget_s=budget_s,
+                )
+            _memo[key] = best(rates, cost_s)
         return _memo[key]
 
 
@@ -81,34 +115,45 @@ def prepared(score: Callable[[int], object], sizes: Sequence[int]) -> Sequence[i
 def measure(
     score: Callable[[int], object],
     *,
+    callers: int = 1,
     sizes: Sequence[int] = CPU_SIZES,
     budget_s: float = BUDGET_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[int, float]:
-    """Measure rows per second at each batch size, best of as many passes as the budget allows.
+    """Measure rows per second at each size, best of as many passes as the budget allows.
 
     Passes go through all sizes, so that a disturbance does not hit one size alone; the first pass
-    warms up. It ends before the first run that is expected to exceed the budget, so that a slow
-    model is measured at small sizes only, at least at the smallest.
+    warms up, and leaves out what is hopeless. It ends before the first run that is expected to
+    exceed the budget, so that a slow model is measured at small sizes only, at least at the
+    smallest.
     """
     start = clock()
     rates: dict[int, float] = {}
-    for size in itertools.cycle(sizes):
+    for number, size in itertools.product(range(PASSES), sizes):
+        if number and rates.get(size, 0.0) < HOPELESS * max(rates.values()):
+            continue
         guess = rates.get(size) or max(rates.values(), default=0.0)
-        if rates and clock() - start + size / guess > budget_s:
-            return rates
+        if rates and clock() - start + callers * size / guess > budget_s:
+            break
         begun = clock()
         score(size)
         seconds = max(clock() - begun, 1e-9)
-        rates[size] = max(rates.get(size, 0.0), size / seconds)
-    raise ValueError("sizes must name at least one batch size, got none")
+        rates[size] = max(rates.get(size, 0.0), callers * size / seconds)
+    return rates
 
 
-def best_rows(rates: dict[int, float]) -> int:
-    """Choose the smallest batch size above 1 within `NEAR_TIE` of the best rate, else 1.
+def best(rates: dict[int, float], cost_s: float = 0.0) -> Calls:
+    """Choose the smallest size within `NEAR_TIE` of the best rate.
 
-    Rates, of the model alone, are taken down by `BATCH_COST_S`.
+    Rates are taken down by ``cost_s``, what else is to be done for a call of any size.
     """
-    whole = {size: size / (size / rate + BATCH_COST_S) for size, rate in rates.items()}
+    whole = {size: size / (size / rate + cost_s) for size, rate in rates.items()}
     enough = NEAR_TIE * max(whole.values())
-    return min((size for size, rate in whole.items() if size > 1 and rate >= enough), default=1)
+    rows = min(size for size, rate in whole.items() if rate >= enough)
+    return Calls(rows, rates[rows])
+
+
+def rows_per_batch(calls: Calls, callers: int) -> int:
+    """Say how many rows a CPU should be handed at once: whole calls, for `CPU_BATCH_S`."""
+    fit = min(CPU_BATCH_ROWS, int(CPU_BATCH_S * calls.rate / callers))
+    return max(1, fit // calls.rows) * calls.rows

@@ -2,8 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
 
@@ -19,7 +17,8 @@ from xaiserve.perturb._batching import (
     Waiting,
 )
 from xaiserve.perturb._gradients import Ascent, Gradients
-from xaiserve.perturb.lanes import Lane, Scored, fault_of
+from xaiserve.perturb._seat import Seat
+from xaiserve.perturb.lanes import Scored, fault_of
 from xaiserve.perturb.plan import QueryPlan
 from xaiserve.perturb.repeats import KEPT_BYTES, Repeats
 from xaiserve.perturb.ticket import Ticket
@@ -32,38 +31,6 @@ MOST_LOSSES: Final = 3
 
 OnBatch = Callable[[Sequence[Ticket[Any]], int, float], object]
 """Hears of a batch that was scored: whose rows it held, how many, and the seconds it took."""
-
-
-@dataclass(slots=True, eq=False)
-class Seat:
-    """A lane's place at the desk.
-
-    Parameters
-    ----------
-    lane
-        None where no batches are scored, or not any more.
-    under_way
-        Batches taken and not brought back.
-    back
-        Resolves when a lane that is lost comes back.
-    alone
-        Whether the lane computes on its thread only, one of several in this process.
-    """
-
-    lane: Lane | None
-    under_way: int = 0
-    back: "Future[None] | None" = None
-    alone: bool = False
-
-    @property
-    def is_core(self) -> bool:
-        """Whether the lane is one core of this machine: it holds a batch until it is scored."""
-        return self.alone and self.lane is not None and self.lane.depth == 1
-
-    @property
-    def has_room(self) -> bool:
-        """Whether the lane can take another batch now."""
-        return self.lane is not None and not self.back and self.under_way < self.lane.depth
 
 
 class Desk:
@@ -204,7 +171,7 @@ class Desk:
         if min(free) < seat.under_way:
             return []
         rows = min(seat.lane.rows, ceil(self.questions.rows / self._sharers(seat)))
-        if len(free) > 1:
+        if len(free) > 1 and not seat.is_core:
             self.change.notify_all()
         seat.under_way += 1
         self._totals += Totals(batches=1, room=seat.lane.rows)
@@ -231,6 +198,13 @@ class Desk:
                 question.flight.ticket.charge(len(part), scored.seconds * len(part) / rows)
                 question.bring(part, share)
                 self._end([question])
+
+    def brought(self, seat: Seat, batches: int) -> None:
+        """Note that a lane has room again; where it is a core, that is nothing to the others."""
+        with self.change:
+            seat.under_way -= batches
+            if not seat.is_core:
+                self.change.notify_all()
 
     def fail(self, part: Slice, error: BaseException) -> None:
         """End the question whose rows the model failed on."""

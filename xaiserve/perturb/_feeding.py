@@ -8,8 +8,9 @@ from functools import partial
 from typing import Final
 
 from xaiserve.perturb._batching import Slice
-from xaiserve.perturb._desk import Desk, Seat
+from xaiserve.perturb._desk import Desk
 from xaiserve.perturb._gradients import Ascent, Gradients
+from xaiserve.perturb._seat import Seat
 from xaiserve.perturb._stepping import computing_alone
 from xaiserve.perturb.lanes import Lane, LaneLostError, Scored
 
@@ -30,7 +31,8 @@ class Feeder:
     lane
         Who does it; none for a feeder that only steps gradient methods.
     gradients
-        Stepped between two batches, by one of the feeders.
+        Stepped between two batches, by one of the feeders; without a lane its thread is there only
+        while there are any.
     alone
         Whether torch is to compute on this thread only, since other lanes have the other cores.
     """
@@ -50,8 +52,14 @@ class Feeder:
         self._sent: deque[tuple[list[Slice], Future[Scored]]] = deque()
         self._alone = alone
         self._thread: threading.Thread | None = None
+        self._running = False
 
     def start(self) -> None:
+        """Start its thread, unless that runs."""
+        with self._desk.change:
+            if self._running:
+                return
+            self._running = True
         if self._alone:
             self._thread = computing_alone(self._run, NAME)
         else:
@@ -66,6 +74,7 @@ class Feeder:
         while True:
             with self._desk.change:
                 work = self._next()
+                self._running = work is not None
             if work is None:
                 return
             work()
@@ -81,7 +90,7 @@ class Feeder:
             gradient = self._gradients.next() if self._gradients else None
             if batch or gradient:
                 return partial(self._work, batch, gradient)
-            if self._desk.finished() or (self._gradients is None and self._seat.lane is None):
+            if self._desk.finished() or (self._seat.lane is None and not self._gradients):
                 return None
             self._desk.change.wait(_LOOK_S if self._seat.back else None)
 
@@ -106,7 +115,7 @@ class Feeder:
         except BaseException as error:  # noqa: BLE001 -- handed to the plans that it belongs to
             if self._isolate(batch, error):
                 return
-        self._brought(1)
+        self._desk.brought(self._seat, 1)
 
     def _isolate(self, batch: list[Slice], error: BaseException) -> bool:
         """Score the slices of a failed batch one by one; true when the lane was lost over it.
@@ -136,7 +145,7 @@ class Feeder:
         lost.back.add_done_callback(lambda _: self._wake())
         with self._desk.change:
             self._seat.back = lost.back
-        self._brought(self._seat.under_way)
+        self._desk.brought(self._seat, self._seat.under_way)
 
     def _come_back(self, back: "Future[None]") -> None:
         try:
@@ -145,11 +154,6 @@ class Feeder:
             self._desk.lane_gone(self._seat, error)
         with self._desk.change:
             self._seat.back = None
-            self._desk.change.notify_all()
-
-    def _brought(self, batches: int) -> None:
-        with self._desk.change:
-            self._seat.under_way -= batches
             self._desk.change.notify_all()
 
     def _wake(self) -> None:

@@ -88,9 +88,11 @@ class Engine:
         # one at a time there; else on a thread of their own.
         single = self._own[0] if len(self._own) == 1 else None
         several = len(self._own) > 1
-        self._feeders = [Feeder(self._desk, single, self._desk.gradients)]
-        self._feeders += [Feeder(self._desk, lane) for lane in lanes]
+        self._stepping = Feeder(self._desk, single, self._desk.gradients)
+        self._feeders = [Feeder(self._desk, lane) for lane in lanes]
         self._feeders += [Feeder(self._desk, lane, alone=True) for lane in self._own if several]
+        if single:
+            self._stepping.start()
         for feeder in self._feeders:
             feeder.start()
 
@@ -154,13 +156,14 @@ class Engine:
         """
         ticket: Ticket[T] = Ticket(about, limits or Limits(), on_event, interactive=interactive)
         self._desk.enter_steps(Ascent(steps, ticket, bytes_in_flight))
+        self._stepping.start()
         return ticket
 
     def close(self) -> None:
         """Cancel what is in flight and end the threads; safe to call twice."""
         for ticket in self._desk.close():
             ticket.future.exception()
-        for feeder in self._feeders:
+        for feeder in (self._stepping, *self._feeders):
             feeder.join()
         for lane in self._own:
             lane.close()

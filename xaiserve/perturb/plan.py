@@ -58,6 +58,13 @@ class FromPlan(Event):
     event: Event
 
 
+def innermost(event: Event) -> Event:
+    """Take an event out of the plans that it comes through."""
+    while isinstance(event, FromPlan):
+        event = event.event
+    return event
+
+
 QueryPlan = Generator[Query | Event, Scores | None, T]
 """Yields `Query` and is sent scores, (n, k) float32 on the CPU; yields `Event` and is sent None."""
 

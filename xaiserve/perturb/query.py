@@ -21,7 +21,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -258,6 +258,9 @@ class Joined:
 
 
 Query = Leaf | Joined
+
+NOTHING: Final = Joined()
+"""No question: what a plan yields that waits for another which it is gathered with."""
 
 
 def leaves(query: Query) -> tuple[Leaf, ...]:

@@ -8,6 +8,7 @@ when they were described differently.
 costs more than their rare repeats would save.
 """
 
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -28,6 +29,9 @@ KEPT_SCORES: Final = 1 << 20
 """Most numbers one plan keeps; what it asks once they are full is scored, and not kept."""
 
 KEPT_BYTES: Final = 4 * KEPT_SCORES
+
+KEPT_LABELS: Final = 2
+"""Segmentations whose sums are kept: two sets are made small at a time."""
 
 
 class Table:
@@ -98,14 +102,14 @@ class Repeats:
         self._alone, self._together = Table(), Table()
         self._scenes: WeakKeyDictionary[Scene, SetKeys] = WeakKeyDictionary()
         self._drawn = 0
-        self._sums: tuple[Labels, SetKeys] | None = None
+        self._sums: deque[tuple[Labels, SetKeys]] = deque(maxlen=KEPT_LABELS)
 
     def reduce(self, query: Query) -> Asked:
         """Take out of ``query`` what was answered before, and all but the first of equal rows."""
         parts = leaves(query)
         sizes = [len(part) for part in parts]
-        keyed = np.repeat([isinstance(part, Mix | Boxes) for part in parts], sizes)
-        alone = np.repeat([part.alone for part in parts], sizes)
+        keyed = np.repeat(np.array([isinstance(part, Mix | Boxes) for part in parts], bool), sizes)
+        alone = np.repeat(np.array([part.alone for part in parts], bool), sizes)
         source = np.arange(len(query))
         if not keyed.any():
             none = np.full(len(query), -1)
@@ -147,12 +151,17 @@ class Repeats:
 
     def _keys(self, leaf: Leaf) -> SetKeys:
         if isinstance(leaf, Mix):
-            if self._sums is None or self._sums[0] is not leaf.labels:
-                self._sums = (leaf.labels, segment_sums(leaf.labels))
-            return mix_keys(leaf, self._sums[1]) + self._scene(leaf.scene)
+            return mix_keys(leaf, self._segments(leaf.labels)) + self._scene(leaf.scene)
         if isinstance(leaf, Boxes):
             return box_keys(leaf) + self._scene(leaf.scene)
         return np.zeros((len(leaf), 2), dtype=np.uint64)
+
+    def _segments(self, labels: Labels) -> SetKeys:
+        for known, sums in self._sums:
+            if known is labels:
+                return sums
+        self._sums.append((labels, segment_sums(labels)))
+        return self._sums[-1][1]
 
     def _scene(self, scene: Scene) -> SetKeys:
         """Add a number of its own per scene, so that one table serves all."""

@@ -2,11 +2,11 @@
 
 Where a large set comes from, cheapest first: the mutants that the map has seen to pass (`pool`,
 no input), two complementary sets climbed together (`pairs`), all pixels that the sets so far leave
-(``exclude``, one input). A small set leaves more room for the next than a large one, so that the
-smaller of two is minimised first and the next is chosen only then.
+(``exclude``, one input). Two sets that are there together are made small together, which takes half
+the rounds; each further one is chosen when those before it are small and leave it more room.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
@@ -21,7 +21,7 @@ from xaiserve.explainers.multirex.responsibility import ResponsibilitySearch
 from xaiserve.explainers.multirex.results import Origin, SufficientSet, sufficient_set
 from xaiserve.explainers.multirex.seen import SeenSets
 from xaiserve.perturb.case import Case
-from xaiserve.perturb.plan import Found, Goal, QueryPlan, Verdicts, decide
+from xaiserve.perturb.plan import Found, Goal, QueryPlan, Verdicts, decide, gather
 from xaiserve.perturb.query import Mix, Scene
 from xaiserve.perturb.rng import Keys
 from xaiserve.types import Region, Saliency
@@ -61,7 +61,7 @@ class Disjoint:
         Whether those of ``seen`` that passed are sufficient; if not they are asked again: they were
         seen over another fill, or without the confidence that is wanted.
     whole
-        The global set, from which pruning starts where no two disjoint sets are found.
+        Waits for the global set, from which pruning starts where no two disjoint sets are found.
     found
         Where members are noted as soon as they are verified, so that an early stop keeps them.
     """
@@ -73,43 +73,41 @@ class Disjoint:
     saliency: Saliency
     seen: SeenSets
     certain: bool
-    whole: SufficientSet | None
+    whole: Callable[[], QueryPlan[SufficientSet | None]]
     options: MultiRexOptions
     keys: Keys
     found: list[SufficientSet]
 
     def run(self) -> QueryPlan[None]:
         """Find members until nothing is left, or as many as the options ask for."""
-        used = torch.zeros_like(self.saliency, dtype=torch.bool)
         pool = Pool(self.seen, *self.saliency.shape)
-        pair = yield from self._pair(pool)
-        start = self._first(pair)
-        for left in range(self._most(), 0, -1):
-            member = (yield from self._minimise(start)) if start else None
-            if member is None or left == 1:
+        starts = (yield from self._pair(pool)) or (yield from self._global())
+        most = self._most()
+        yield from gather([self._minimise(start) for start in starts[:most]])
+        for left in range(most - len(self.found) if self.found else 0, 0, -1):
+            start = yield from self._next(pool, self.keys.child("exclude", left))
+            if not (start and (yield from self._minimise(start))):
                 return
-            used = used | member.mask
-            start = yield from self._next(pool, used, pair, self.keys.child("exclude", left))
 
     def _most(self) -> int:
         most = 2 + self.options.exclude_rounds
         return min(most, self.options.max_explanations or most)
 
     def _pair(self, pool: Pool) -> QueryPlan[list[Start]]:
-        """Find two disjoint sets that pass, the larger first; nothing when there is none."""
+        """Find two disjoint sets that pass, the smaller first; nothing when there is none."""
         options = self.options
         if options.max_explanations == 1:
             return []
         pair = (yield from self._pooled(pool)) if options.pool else None
         if pair:
-            return [Start(side, "pool", self.saliency) for side in reversed(pair)]
+            return [Start(side, "pool", self.saliency) for side in pair]
         if options.pairs:
             height, width = self.saliency.shape
             starts = root_partitions(self.seen, height, width, options.restarts)
             search = PairSearch(self.scene, self.goal, options.climb_rounds)
             pair = yield from search.run(starts, self.keys)
         sides = [Start(side, "pair", self.saliency) for side in pair or ()]
-        return sorted(sides, key=lambda side: -side.area)
+        return sorted(sides, key=lambda side: side.area)
 
     def _pooled(self, pool: Pool) -> QueryPlan[tuple[Region, Region] | None]:
         pairs = list(islice(pool.pairs(), self._tried))
@@ -117,26 +115,24 @@ class Disjoint:
         both = zip(pairs, passes[::2], passes[1::2], strict=True)
         return next((pair for pair, left, right in both if left and right), None)
 
-    def _first(self, pair: list[Start]) -> Start | None:
-        """Take the pair's smaller set; without a pair, the global set."""
-        if pair:
-            return pair.pop()
-        return Start(self.whole.mask, self.whole.kind, self.saliency) if self.whole else None
+    def _global(self) -> QueryPlan[list[Start]]:
+        whole = yield from self.whole()
+        return [Start(whole.mask, whole.kind, self.saliency)] if whole else []
 
-    def _next(
-        self, pool: Pool, used: Region, pair: list[Start], keys: Keys
-    ) -> QueryPlan[Start | None]:
-        """Choose a set that passes and shares nothing with ``used``.
+    def _next(self, pool: Pool, keys: Keys) -> QueryPlan[Start | None]:
+        """Choose a set that passes and shares nothing with those that were found.
 
-        The smaller of the pair's other set and the pool's; without either, what a search of the
-        pixels that are left has found.
+        The smallest of the pool; without one, what a search of the pixels that are left has found.
         """
-        known = [pair.pop()] if pair else []
+        used = torch.zeros_like(self.saliency, dtype=torch.bool)
+        for member in self.found:
+            used |= member.mask
+        known = []
         if self.options.pool:
             beside = list(islice(pool.beside(used), self._tried))
             passes = yield from self._pass(beside)
             good = (one for one, passing in zip(beside, passes, strict=True) if passing)
-            known += [Start(one, "pool", self.saliency) for one in good]
+            known = [Start(one, "pool", self.saliency) for one in good]
         if self.options.exclude and not known:
             known = yield from self._left(used, keys)
         return min(known, key=lambda one: one.area, default=None)
@@ -171,11 +167,12 @@ class Disjoint:
         if not bool(alone.passes[0]):
             return None
         whole = sufficient_set(start.region, alone, self.goal, start.origin)
+        place = len(self.found)
         self.found.append(whole)
         if self.options.prune:
-            self.found[-1] = yield from self._pruned(whole, start.saliency)
-        yield Found(self.found[-1])
-        return self.found[-1]
+            self.found[place] = yield from self._pruned(whole, start.saliency)
+        yield Found(self.found[place])
+        return self.found[place]
 
     def _pruned(self, whole: SufficientSet, saliency: Saliency) -> QueryPlan[SufficientSet]:
         options = self.options

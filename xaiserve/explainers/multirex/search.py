@@ -21,7 +21,7 @@ class MultiRex(MultiRexOptions):
     """Search for sufficient explanations of one image that differ from each other."""
 
     name: ClassVar[str] = "multirex"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def bytes_in_flight(self, case: Case) -> int:
         """Count a rank image of 8 bytes per walk, the map, and the scores of the largest round.

@@ -1,4 +1,4 @@
-"""The stages of one search, one after the other, and what they have found so far.
+"""The stages of one search, and what they have found so far.
 
 =================== ===============================================================
 stage               finds
@@ -9,6 +9,9 @@ stage               finds
 ``family``          sets that share no pixel, made small
 ``examination``     contrast, curves and robustness, as far as they are asked for
 =================== ===============================================================
+
+One comes after the other, but ``walks`` and ``family``: they need the map and not each other, and
+share their rounds.
 """
 
 from collections.abc import Generator
@@ -39,8 +42,8 @@ from xaiserve.explainers.multirex.results import (
 )
 from xaiserve.explainers.multirex.spotlights import extractions
 from xaiserve.perturb.case import Case
-from xaiserve.perturb.plan import Event, Goal, QueryPlan, Verdicts, decide, gather
-from xaiserve.perturb.query import Query, Ranked, Scene
+from xaiserve.perturb.plan import Event, Goal, QueryPlan, Verdicts, ask, decide, gather
+from xaiserve.perturb.query import NOTHING, Query, Ranked, Scene
 from xaiserve.perturb.rng import Keys
 from xaiserve.types import Saliency, Scores
 
@@ -62,6 +65,7 @@ class Stages:
         self._map: Saliency | None = None
         self._empty: list[SufficientSet] = []
         self._walked: dict[int, SufficientSet] = {}
+        self._walks_over = False
         self._members: list[SufficientSet] = []
         self._extras = Extras()
         self._costs: list[StageCost] = []
@@ -80,14 +84,13 @@ class Stages:
         """Go through the other stages; nothing is asked when the bare fill suffices."""
         if self._search is None:
             return
-        options, found = self._options, self._walked
+        options = self._options
         yield from self._stage("responsibility", self._search.run())
         self._map = self._search.saliency()
-        walks = extractions(self._extraction, self._keys)
-        noted = gather([_noting(found, index, walk) for index, walk in enumerate(walks)])
-        yield from self._stage("walks", noted)
+        parts = [self._stage("walks", self._walk())]
         if options.pool or options.pairs or options.exclude:
-            yield from self._stage("family", self._disjoint(self._search).run())
+            parts.append(self._stage("family", self._disjoint(self._search).run()))
+        yield from gather(parts)
         yield from self._stage("examination", self._examine())
 
     def check_found(self) -> None:
@@ -165,7 +168,6 @@ class Stages:
 
     def _disjoint(self, search: ResponsibilitySearch) -> Disjoint:
         known = self._goal.floor == 0 and len(self._scenes.searches) == 1
-        whole = (one for one in self._walked.values() if one.kind == "global")
         return Disjoint(
             case=self._case,
             scene=self._scenes.extraction,
@@ -174,11 +176,24 @@ class Stages:
             saliency=self._saliency,
             seen=search.seen,
             certain=known,
-            whole=next(whole, None),
+            whole=self._global,
             options=self._options,
             keys=self._keys.child("disjoint"),
             found=self._members,
         )
+
+    def _walk(self) -> Asks:
+        walks = extractions(self._extraction, self._keys)
+        noted = [_noting(self._walked, index, walk) for index, walk in enumerate(walks)]
+        yield from gather(noted)
+        self._walks_over = True
+
+    def _global(self) -> QueryPlan[SufficientSet | None]:
+        """Wait for the walks, asking nothing in their rounds, and return the global set."""
+        while not self._walks_over:
+            yield from ask(NOTHING)
+        whole = (one for one in self._walked.values() if one.kind == "global")
+        return next(whole, None)
 
     def _examine(self) -> Asks:
         """Look closer at the map and the sets, as far as the options ask for it."""

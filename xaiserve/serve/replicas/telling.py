@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final
 
 from xaiserve.explainers.base import Explanation
-from xaiserve.perturb.plan import Event, Found, FromPlan, Progress
+from xaiserve.perturb.plan import Event, Found, Progress, innermost
 from xaiserve.perturb.ticket import Ticket
 from xaiserve.report.document import announced_document
 from xaiserve.report.subject import Subject
@@ -46,8 +46,7 @@ class Telling:
 
     def hear(self, event: Event) -> None:
         """Take what the plan says; called on a stepping thread."""
-        while isinstance(event, FromPlan):
-            event = event.event
+        event = innermost(event)
         if isinstance(event, Progress):
             self._phase = event
         elif isinstance(event, Found):
