@@ -30,6 +30,7 @@ NAMES: Final = {
     "serve-throughput": "benchmarks.serve_throughput",
     "serve-explain": "benchmarks.serve_explain",
     "job-manifest": "benchmarks.job_manifest",
+    "job-ray-data": "benchmarks.job_ray_data",
     "clear-oracle": "benchmarks.clear_oracle",
     "clear-overdetermination": "benchmarks.clear_overdetermination",
     "clear-cost": "benchmarks.clear_cost",

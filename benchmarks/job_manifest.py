@@ -42,8 +42,8 @@ def run(quick: bool) -> Report:
     rows = ROWS_QUICK if quick else ROWS
     told: list[Progress] = []
     with tempfile.TemporaryDirectory() as folder:
-        config = _config(Path(folder), rows)
-        plan_job(_config(Path(folder), 10), AsItIs())
+        config = job_config(Path(folder), rows)
+        plan_job(job_config(Path(folder), 10), AsItIs())
         with _resident() as memory:
             placement = Placement(cpus=WORKERS, workers=WORKERS)
             totals = run_explain(config, placement, told.append).totals
@@ -69,7 +69,8 @@ def run(quick: bool) -> Report:
     )
 
 
-def _config(home: Path, rows: int) -> Config:
+def job_config(home: Path, rows: int) -> Config:
+    """Write pictures, a manifest of so many rows and a model below ``home``: a job of them."""
     write_images(home / "images", PICTURES)
     manifest = home / f"{rows}.jsonl"
     with manifest.open("w", encoding="utf-8") as file:

@@ -18,9 +18,11 @@ from xaiserve.errors import InvalidInputError
 from xaiserve.models.classifier import DifferentiableClassifier
 from xaiserve.models.spec import ModelSpec
 from xaiserve.models.tuning import (
+    CPU_NEAR_TIE,
     CPU_SIZES,
     GPU_BATCH_COST_S,
     GPU_SIZES,
+    NEAR_TIE,
     Calls,
     rows_per_batch,
     tuned,
@@ -142,6 +144,7 @@ class LoadedClassifier:
             callers=self.streams,
             sizes=CPU_SIZES if cpu else GPU_SIZES,
             cost_s=0.0 if cpu else GPU_BATCH_COST_S,
+            near_tie=CPU_NEAR_TIE if cpu else NEAR_TIE,
             prepare=not cpu,
         )
 

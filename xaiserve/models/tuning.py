@@ -26,11 +26,14 @@ GPU_BATCH_COST_S: Final = 1.2e-3
 composing and bringing back."""
 
 NEAR_TIE: Final = 0.95
-"""A smaller size wins when it reaches this share of the best rate: it costs less latency and
-memory, and a shared machine measures no better than this."""
+"""On a GPU a smaller size wins when it reaches this share of the best rate: it costs less latency
+and memory."""
 
-CPU_BATCH_S: Final = 0.06
-"""What a batch of several calls aims at: what the engine does for it is then 2 % of it, and whoever
+CPU_NEAR_TIE: Final = 0.98
+"""On a CPU, where a batch is several calls, it costs neither."""
+
+CPU_BATCH_S: Final = 0.1
+"""What a batch of several calls aims at: what the engine does for it is then 1 % of it, and whoever
 comes meanwhile hardly waits."""
 
 CPU_BATCH_ROWS: Final = 32
@@ -56,6 +59,7 @@ def tuned(
     sizes: Sequence[int] = CPU_SIZES,
     budget_s: float = BUDGET_S,
     cost_s: float = 0.0,
+    near_tie: float = CPU_NEAR_TIE,
     prepare: bool = False,
 ) -> Calls:
     """Measure once per process and ``key``, and remember.
@@ -73,7 +77,7 @@ def tuned(
         Rows of a call to measure, ascending, the first being 1.
     budget_s
         What the measurement may take; the smallest size is measured in any case.
-    cost_s
+    cost_s, near_tie
         See `best`.
     prepare
         Score each size once before the clock starts: where the first time takes a recording, or
@@ -90,7 +94,7 @@ def tuned(
                     sizes=fit,
                     budget_s=budget_s,
                 )
-            _memo[key] = best(rates, cost_s)
+            _memo[key] = best(rates, cost_s, near_tie)
         return _memo[key]
 
 
@@ -142,13 +146,13 @@ def measure(
     return rates
 
 
-def best(rates: dict[int, float], cost_s: float = 0.0) -> Calls:
-    """Choose the smallest size within `NEAR_TIE` of the best rate.
+def best(rates: dict[int, float], cost_s: float, near_tie: float) -> Calls:
+    """Choose the smallest size that reaches the share ``near_tie`` of the best rate.
 
     Rates are taken down by ``cost_s``, what else is to be done for a call of any size.
     """
     whole = {size: size / (size / rate + cost_s) for size, rate in rates.items()}
-    enough = NEAR_TIE * max(whole.values())
+    enough = near_tie * max(whole.values())
     rows = min(size for size, rate in whole.items() if rate >= enough)
     return Calls(rows, rates[rows])
 
