@@ -100,7 +100,7 @@ def _clear(folder: Path) -> None:
 @contextmanager
 def _cluster() -> Iterator[str]:
     """Start a Ray; yield its address and end all of it after."""
-    context = ray.init(
+    ray.init(
         address="local",
         num_cpus=LOGICAL_CPUS,
         include_dashboard=False,
@@ -109,7 +109,7 @@ def _cluster() -> Iterator[str]:
         logging_level=logging.ERROR,
     )
     try:
-        yield context.address_info["gcs_address"]
+        yield ray.get_runtime_context().gcs_address
     finally:
         ray.shutdown()
 

@@ -27,7 +27,7 @@ def end_serve() -> None:
     client = _get_global_client(raise_if_no_controller_running=False)
     if client is None:
         return
-    client.shutdown_cached_handles()
+    client.shutdown_cached_handles()  # type: ignore[no-untyped-call]
     controller = _controller()
     if controller is not None:
         ray.get(controller.graceful_shutdown.remote(wait=False))
@@ -37,7 +37,7 @@ def end_serve() -> None:
         if time.monotonic() > until:
             raise TimeoutError(f"Serve has not ended in {ENDING_S:g} s")
         time.sleep(_LOOK_S)
-    _disconnect()
+    _disconnect()  # type: ignore[no-untyped-call]
 
 
 def _controller() -> Any:  # Any: Ray's actors are not typed
