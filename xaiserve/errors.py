@@ -13,6 +13,7 @@
     ├── NoExplanationError           the method has no answer for this case
     ├── QueryBudgetError             the budget is spent and the method has nothing partial to give
     ├── CapacityError                full for now; come back after ``retry_after_s``
+    │   └── KeyLimitError            one API key has asked as much as it may; others are let in
     ├── ModelUnavailableError        the model cannot be loaded, or no replica holds it
     ├── ClassifierFaultError         the model raised, or answered with NaN or a wrong shape
     ├── TrainingFailedError          a training diverged, or its workers keep dying
@@ -68,6 +69,10 @@ class CapacityError(XaiServeError):
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class KeyLimitError(CapacityError):
+    """One API key has asked as much as it may; the service has room for others."""
 
 
 class ModelUnavailableError(XaiServeError):

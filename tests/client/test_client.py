@@ -21,6 +21,7 @@ from xaiserve.client import AsyncClient, Client, Explanation, Part, Pending, Pro
 from xaiserve.errors import (
     CapacityError,
     InvalidInputError,
+    KeyLimitError,
     ModelUnavailableError,
     NotFoundError,
     QueryBudgetError,
@@ -225,6 +226,15 @@ def test_patience_ends_with_what_was_said_last():
     assert raised.value.retry_after_s == 5
     with pytest.raises(ModelUnavailableError, match="ConnectError: refused"):
         Scripted(httpx.ConnectError("refused")).client(patience_s=0).models()
+
+
+def test_a_key_at_its_limit_is_told_apart_from_a_full_service():
+    limit = {"type": "urn:xaiserve:problem:key-limit", "detail": "key 'a' has asked enough"}
+    with pytest.raises(KeyLimitError, match="asked enough") as raised:
+        Scripted(httpx.Response(429, json=limit, headers={"Retry-After": "4"})).client(
+            patience_s=0
+        ).models()
+    assert raised.value.retry_after_s == 4
 
 
 @pytest.mark.parametrize(

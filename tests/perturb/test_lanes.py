@@ -1,13 +1,12 @@
 """The lane of the model in this process: buffers, and when batches are composed ahead."""
 
 import threading
-import time
 
 import pytest
 import torch
 
 from xaiserve.errors import ClassifierFaultError
-from xaiserve.perturb.lanes import AHEAD, LOOKS, LocalLane
+from xaiserve.perturb.lanes import AHEAD, ELSEWHERE, LOOKS, LocalLane
 from xaiserve.testing.plans import brightness, echo_classifier, levels
 from xaiserve.testing.toys import ToyClassifier
 
@@ -35,36 +34,42 @@ def test_the_next_batch_is_composed_while_this_one_is_scored():
     lane.close()
 
 
+class Calls:
+    """A model and its clocks: each call takes a second, of which it wants a core for a share."""
+
+    def __init__(self, *shares: float) -> None:
+        self.shares = iter(shares)
+        self.now = self.wanted = 0.0
+        good = echo_classifier()
+
+        def scores(images):
+            self.now += 1
+            self.wanted += next(self.shares, 0)
+            return good.scores(images)
+
+        model = ToyClassifier("timed", good.spec, scores)
+        self.lane = LocalLane(model, 4, clock=lambda: self.now, busy=lambda: self.wanted)
+
+    def depths(self, calls):
+        found = []
+        for _ in range(calls):
+            found.append(self.lane.depth)
+            self.lane.begin([levels([0.1])])
+        return found
+
+
 def test_batches_of_a_model_that_computes_elsewhere_are_composed_ahead():
-    """It sleeps; a call that keeps its thread busy, as a first one does, begins the count anew."""
-    good = echo_classifier()
-    calls = []
-
-    def far(images):
-        calls.append(len(images))
-        begun = time.thread_time()
-        while len(calls) == LOOKS and time.thread_time() < begun + 0.02:
-            pass
-        time.sleep(0.02)
-        return good.scores(images)
-
-    lane = LocalLane(ToyClassifier("far", good.spec, far), 4)
-    depths = []
-    for _ in range(2 * LOOKS):
-        depths.append(lane.depth)
-        lane.begin([levels([0.1])])
-    assert depths == [1] * 2 * LOOKS
-    ahead = [lane.begin([levels([value])]) for value in (0.1, 0.2)]
-    assert lane.depth == AHEAD
+    """A call that keeps its thread busy, as a first one does, begins the count anew."""
+    calls = Calls(*[ELSEWHERE / 2] * (LOOKS - 1), 2 * ELSEWHERE)
+    assert calls.depths(2 * LOOKS) == [1] * 2 * LOOKS
+    ahead = [calls.lane.begin([levels([value])]) for value in (0.1, 0.2)]
+    assert calls.lane.depth == AHEAD
     assert [brightness(each.result(LIMIT_S).scores) for each in ahead] == [[0.1], [0.2]]
-    lane.close()
+    calls.lane.close()
 
 
 def test_batches_of_a_busy_model_take_turns_with_composing():
-    lane = LocalLane(echo_classifier(), 4)
-    for _ in range(2 * LOOKS):
-        assert lane.begin([levels([0.1])]).done()
-    assert lane.depth == 1
+    assert Calls(*[2 * ELSEWHERE] * 2 * LOOKS).depths(2 * LOOKS) == [1] * 2 * LOOKS
 
 
 def test_a_buffer_is_free_again_after_a_batch_that_failed():

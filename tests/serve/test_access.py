@@ -135,6 +135,8 @@ async def test_a_key_over_its_rate_is_told_when_to_come_back(
 
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert is_problem(answers[2], 429, "'slow'")
+    assert answers[2].json()["type"].endswith(":key-limit")
+    assert answers[2].json()["title"] == "The limit of the API key is reached"
     assert answers[2].headers["retry-after"] == "4"
     clock.now += 4
     assert (await client.get("/v1/models", headers=slow)).status_code == 200

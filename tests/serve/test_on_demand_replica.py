@@ -13,7 +13,8 @@ import pytest_asyncio
 from tests.serve.conftest import BUDGET, QUEUE, UPLOADS, client_of
 from tests.serve.test_running import picture, write_model
 from xaiserve.serve.model_settings import ModelSettings, OnDemand
-from xaiserve.serve.problems import Problem, ProblemError
+from xaiserve.serve.problem_details import Problem
+from xaiserve.serve.problems import ProblemError
 from xaiserve.serve.replicas import on_demand_replica
 from xaiserve.serve.replicas.on_demand_replica import PER_MODEL, OnDemandReplica, model_bytes
 from xaiserve.serve.service import Service

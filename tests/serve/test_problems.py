@@ -11,6 +11,7 @@ from xaiserve.errors import (
     CapacityError,
     ClassifierFaultError,
     InvalidInputError,
+    KeyLimitError,
     ModelUnavailableError,
     NoExplanationError,
     XaiServeError,
@@ -121,7 +122,8 @@ def test_every_error_of_the_tree_has_a_status_of_its_own_meaning():
     ]
 
     made = {kind.__name__: kind.__new__(kind, "x") for kind in tree}
-    made["CapacityError"] = CapacityError("x", retry_after_s=1)
+    for kind in (CapacityError, KeyLimitError):
+        made[kind.__name__] = kind("x", retry_after_s=1)
     found = {name: problem_of(error).kind.status for name, error in made.items()}
     assert found == {
         "ArtifactNotFoundError": 404,
@@ -130,6 +132,7 @@ def test_every_error_of_the_tree_has_a_status_of_its_own_meaning():
         "ConflictError": 409,
         "InvalidInputError": 422,
         "JobStoppedError": 500,
+        "KeyLimitError": 429,
         "ModelUnavailableError": 503,
         "NotFoundError": 404,
         "QueryBudgetError": 429,

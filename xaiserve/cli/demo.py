@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import shutil
 import socket
+import subprocess
 import sys
 import time
 import urllib.request
@@ -15,10 +17,9 @@ from typing import Final
 import ray
 
 from xaiserve.cli.status import read_progress
-from xaiserve.cli.submit import entrypoint
+from xaiserve.cli.submit import arguments
 from xaiserve.data.dataset import read_manifest, write_dataset
 from xaiserve.data.planted import planted_samples
-from xaiserve.dispatch.submission import JobServer
 from xaiserve.errors import ConflictError, NotFoundError
 from xaiserve.pipelines.cluster import OBJECT_STORE_BYTES
 from xaiserve.pipelines.pointing_game import Config
@@ -77,12 +78,11 @@ def run(folder: Path, images: int, tell: Tell = print) -> int:
         options=OPTIONS,
     )
     prepare_environment()
-    with _cluster() as dashboard:
-        tell(f"Ray runs on this machine: {dashboard}")
+    with _cluster() as address:
+        tell(f"Ray runs on this machine: {address}")
         _ask_the_service(next((manifest.parent / "diseased").glob("*.png")), tell)
-        state = _run_job(config, dashboard, tell)
-    if state != "SUCCEEDED":
-        return 1
+        if not _run_job(config, address, tell):
+            return 1
     _show(config, tell)
     tell(f"done in {time.monotonic() - started:.0f} s")
     return 0
@@ -99,18 +99,17 @@ def _clear(folder: Path) -> None:
 
 @contextmanager
 def _cluster() -> Iterator[str]:
-    """Start a Ray with a job server; yield the server's address and end all of it after."""
-    context = ray.init(
+    """Start a Ray; yield its address and end all of it after."""
+    ray.init(
         address="local",
         num_cpus=LOGICAL_CPUS,
-        include_dashboard=True,
-        dashboard_port=_free_port(),
+        include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
     try:
-        yield f"http://{context.dashboard_url}"
+        yield ray.get_runtime_context().gcs_address
     finally:
         ray.shutdown()
 
@@ -142,14 +141,41 @@ def _ask_the_service(picture: Path, tell: Tell) -> None:
         service.stop()
 
 
-def _run_job(config: Config, dashboard: str, tell: Tell) -> str:
-    """Submit the job to the running cluster and show its progress; return how it ended."""
-    server = JobServer(dashboard)
+def _run_job(config: Config, address: str, tell: Tell) -> bool:
+    """Run the job on this cluster, as its job server would, and say whether it has done its work.
+
+    The server itself needs ports that another cluster on the machine may have.
+    """
     crew = {"workers": WORKERS, "threads": 1}
-    job_id = server.submit(entrypoint(sys.executable, config, crew, config.images), out=config.out)
-    tell(f"submitted {job_id}: {', '.join(METHODS)}")
+    words = [sys.executable, "-m", "xaiserve", *arguments(config, crew, config.images)]
+    said = Path(config.out).with_suffix(".log")
+    environment = os.environ | {"RAY_ADDRESS": address}  # noqa: TID251 -- the command line may
+    tell(f"a data set job begins: {', '.join(METHODS)}")
+    with (
+        said.open("w", encoding="utf-8") as log,
+        _ended(
+            subprocess.Popen(words, env=environment, stdout=log, stderr=log)  # noqa: S603 -- our own
+        ) as job,
+    ):
+        _follow(job, config, tell)
+    if job.returncode != 0:
+        tell(said.read_text(encoding="utf-8"))
+    return job.returncode == 0
+
+
+@contextmanager
+def _ended(job: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """End a process with whatever waits for it."""
+    try:
+        yield job
+    finally:
+        job.terminate()
+        job.wait()
+
+
+def _follow(job: subprocess.Popen[bytes], config: Config, tell: Tell) -> None:
     said = ""
-    while not (job := server.find(job_id)).ended:
+    while job.poll() is None:
         try:
             now = str(read_progress(config.out))
         except NotFoundError:
@@ -158,9 +184,6 @@ def _run_job(config: Config, dashboard: str, tell: Tell) -> str:
             tell(f"  {now}")
             said = now
         time.sleep(1)
-    if job.state != "SUCCEEDED":
-        tell(server.logs(job_id))
-    return job.state
 
 
 def _show(config: Config, tell: Tell) -> None:

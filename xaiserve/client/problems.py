@@ -9,6 +9,7 @@ from xaiserve.errors import (
     CapacityError,
     ConflictError,
     InvalidInputError,
+    KeyLimitError,
     ModelUnavailableError,
     NotFoundError,
     QueryBudgetError,
@@ -26,9 +27,11 @@ _KINDS: Final[Mapping[str, type[XaiServeError]]] = {
     "conflict": ConflictError,
     "budget-spent": QueryBudgetError,
     "model-unavailable": ModelUnavailableError,
+    "not-serving": ModelUnavailableError,
     "store-unavailable": StoreUnavailableError,
 }
 _FULL: Final = 429
+_KEY_LIMIT: Final = "key-limit"
 
 
 class ServiceError(XaiServeError):
@@ -59,7 +62,8 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> XaiServeEr
     if kind in _KINDS:
         return _KINDS[kind](detail)
     if status == _FULL:
-        return CapacityError(detail, retry_after_s=asked_wait_s(headers) or 0.0)
+        reached = KeyLimitError if kind == _KEY_LIMIT else CapacityError
+        return reached(detail, retry_after_s=asked_wait_s(headers) or 0.0)
     instance = problem.get("instance")
     return ServiceError(
         f"{problem.get('title', 'no answer')}: {detail}",

@@ -4,16 +4,17 @@ An engine may have several lanes. Each takes its next batch from the same questi
 room, so that nothing is assigned before somebody is free to do it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from time import perf_counter, thread_time
+from time import perf_counter
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import torch
 
 from xaiserve.errors import ClassifierFaultError
 from xaiserve.models.classifier import Classifier
+from xaiserve.perturb.busy import busy_time
 from xaiserve.perturb.compose import Composer, Pictures
 from xaiserve.perturb.drive import checked
 from xaiserve.perturb.query import Leaf
@@ -23,8 +24,8 @@ AHEAD: Final = 2
 """Batches that a lane holds which is not this CPU: one is scored, the next is on its way."""
 
 ELSEWHERE: Final = 0.1
-"""A model whose calls keep their thread busy for a smaller share of their time computes elsewhere:
-behind a network, or on a device that torch does not know."""
+"""A model whose calls keep their thread busy, or waiting for a core, for a smaller share of their
+time computes elsewhere: behind a network, or on a device that torch does not know."""
 
 LOOKS: Final = 8
 """Calls in a row that must look so before that is said."""
@@ -93,6 +94,8 @@ class LocalLane:
         Batches under way, 1 or more; by the device, and by what is seen, when none.
     pictures
         Shared by the lanes of one classifier; its own when none.
+    clock, busy
+        Seconds that have passed; seconds for which the thread that asks has wanted a core.
     """
 
     def __init__(
@@ -102,6 +105,8 @@ class LocalLane:
         *,
         depth: int | None = None,
         pictures: Pictures | None = None,
+        clock: Callable[[], float] = perf_counter,
+        busy: Callable[[], float] = busy_time,
     ) -> None:
         self.rows = rows
         self.depth = depth or (1 if classifier.device.type == "cpu" else AHEAD)
@@ -114,6 +119,8 @@ class LocalLane:
         self._scorer = _thread() if self.depth > 1 else None
         self._may_overlap = depth is None
         self._idle = 0
+        self._clock = clock
+        self._busy = busy
 
     def begin(self, leaves: Sequence[Leaf]) -> "Future[Scored]":
         """See `Lane.begin`; without depth the scores are there on return."""
@@ -122,9 +129,9 @@ class LocalLane:
         if self._scorer is not None:
             return self._scorer.submit(self._score, *composed, exact=exact)
         future: Future[Scored] = Future()
-        started, busy = perf_counter(), thread_time()
+        started, busy = self._clock(), self._busy()
         future.set_result(self._score(*composed, exact=exact))
-        self._look(perf_counter() - started, thread_time() - busy)
+        self._look(self._clock() - started, self._busy() - busy)
         return future
 
     def close(self) -> None:

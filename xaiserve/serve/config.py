@@ -20,6 +20,14 @@ from xaiserve.storage.pictures import PictureLimits
 MULTIPART_BYTES: Final = 64 << 10
 """What a form may hold besides the picture: boundaries and part headers."""
 
+PROXY_CALLBACK: Final = "xaiserve.serve.not_serving:middlewares"
+
+_FOR_RAY: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": PROXY_CALLBACK,
+}
+
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -197,7 +205,8 @@ def state_folder() -> Path:
 def prepare_environment() -> None:
     """Set what Ray reads from the environment when it starts; what is set already stays.
 
-    No usage reports leave the machine, and a replica without GPUs does not hide them from others.
+    No usage reports leave the machine, a replica without GPUs does not hide them from others, and
+    the proxy says 503 where there is no service.
     """
-    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"):
-        os.environ.setdefault(name, "0")  # noqa: TID251 -- this module is where it may be
+    for name, value in _FOR_RAY.items():
+        os.environ.setdefault(name, value)  # noqa: TID251 -- this module is where it may be

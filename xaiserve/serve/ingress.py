@@ -17,6 +17,7 @@ from xaiserve.serve.kept.idempotency import REPLAYED
 from xaiserve.serve.observing.requests import Observed
 from xaiserve.serve.routes.documentation import page
 from xaiserve.serve.routes.health import health
+from xaiserve.serve.routes.index import index
 from xaiserve.serve.routes.jobs import jobs
 from xaiserve.serve.routes.kserve import kserve
 from xaiserve.serve.routes.lists import lists
@@ -56,6 +57,7 @@ def build_ingress(
     )
     problems.install(app)
     _surround(app, guard, origins, meter or NoMeter())
+    app.include_router(index(app))
     app.include_router(questions(service), prefix="/v1")
     app.include_router(lists(service), prefix="/v1")
     app.include_router(kserve(service), prefix="/v1")

@@ -14,7 +14,8 @@ from xaiserve.explainers.registry import make_explainer
 from xaiserve.metrics.deletion import check_scores
 from xaiserve.serve.bodies.jobs import JobBody, JobRequest
 from xaiserve.serve.model_settings import ModelSettings
-from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Kind, Problem, ProblemError
+from xaiserve.serve.problem_details import UNAVAILABLE_RETRY_S, Kind, Problem
+from xaiserve.serve.problems import ProblemError
 from xaiserve.serve.settings import Jobs as JobSettings
 from xaiserve.storage.objects import exists, read_if_there
 from xaiserve.storage.opening import is_s3, open_store

@@ -1,10 +1,8 @@
 """Errors as RFC 9457 problem details: the one table from the error tree to HTTP statuses."""
 
 import logging
-import math
 import uuid
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 from fastapi import FastAPI, Request
@@ -18,6 +16,7 @@ from xaiserve.errors import (
     ClassifierFaultError,
     ConflictError,
     InvalidInputError,
+    KeyLimitError,
     ModelUnavailableError,
     NotFoundError,
     QueryBudgetError,
@@ -29,29 +28,17 @@ from xaiserve.errors import (
 from xaiserve.serve.bodies.problem import ProblemBody
 from xaiserve.serve.config import sentence
 from xaiserve.serve.incoming.request_ids import request_id
+from xaiserve.serve.problem_details import (
+    UNAVAILABLE_RETRY_S,
+    Kind,
+    Problem,
+    is_oip,
+    response_to,
+)
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-
-MEDIA_TYPE: Final = "application/problem+json"
-TYPE_PREFIX: Final = "urn:xaiserve:problem:"
-
-OIP_PREFIX: Final = "/v2"
-"""Below it errors have the form of the Open Inference Protocol, and what is wrong is 400."""
-
-UNAVAILABLE_RETRY_S: Final = 5.0
-"""What a client is told to wait for a model whose replica is being replaced."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of problem: status, last part of the type URI, title."""
-
-    status: int
-    slug: str
-    title: str
-
 
 KINDS: Final[Mapping[type[Exception], Kind]] = {
     TooLargeError: Kind(413, "too-large", "The picture is over a limit"),
@@ -61,6 +48,7 @@ KINDS: Final[Mapping[type[Exception], Kind]] = {
     ConflictError: Kind(409, "conflict", "Something else is there already"),
     QueryBudgetError: Kind(429, "budget-spent", "The budget is spent and nothing was found"),
     CapacityError: Kind(429, "full", "The service is full"),
+    KeyLimitError: Kind(429, "key-limit", "The limit of the API key is reached"),
     ModelUnavailableError: Kind(503, "model-unavailable", "The model is not available"),
     StoreUnavailableError: Kind(503, "store-unavailable", "The store is not available"),
 }
@@ -85,34 +73,6 @@ PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {  # Any: FastAPI's own type
 
 FAULT: Final = Kind(500, "internal", "Something failed on our side")
 MODEL_FAULT: Final = Kind(500, "model-fault", "The model failed on this picture")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """One problem, plain data: it crosses processes as it is."""
-
-    kind: Kind
-    detail: str
-    instance: str | None = None
-    retry_after_s: float | None = None
-
-    @property
-    def body(self) -> dict[str, Any]:  # Any: JSON
-        """The members that RFC 9457 names, and the id of the request that this task works for."""
-        members = {
-            "type": TYPE_PREFIX + self.kind.slug,
-            "title": self.kind.title,
-            "status": self.kind.status,
-            "detail": self.detail,
-        }
-        more = {"instance": self.instance, "request_id": request_id()}
-        return members | {name: value for name, value in more.items() if value}
-
-    @property
-    def response(self) -> JSONResponse:
-        wait = self.retry_after_s
-        headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
-        return JSONResponse(self.body, self.kind.status, headers, MEDIA_TYPE)
 
 
 class ProblemError(Exception):
@@ -153,20 +113,6 @@ def _fault(error: Exception) -> Problem:
     )
 
 
-def response_to(path: str, problem: Problem) -> JSONResponse:
-    """Answer with a problem, in the form that the protocol of the path has."""
-    response = problem.response
-    if not _is_oip(path):
-        return response
-    status = 400 if problem.kind.status == 422 else problem.kind.status  # noqa: PLR2004
-    headers = {key: response.headers[key] for key in ("retry-after",) if key in response.headers}
-    return JSONResponse({"error": problem.detail}, status, headers)
-
-
-def _is_oip(path: str) -> bool:
-    return path == OIP_PREFIX or path.startswith(OIP_PREFIX + "/")
-
-
 def install(app: FastAPI) -> None:
     """Answer every error of ``app`` with a problem."""
     for kind in (XaiServeError, ProblemError, Exception):
@@ -193,7 +139,7 @@ async def _answer_http(request: Request, error: Exception) -> JSONResponse:
     kind = Kind(said.status_code, slug, str(said.detail))
     detail = f"{request.method} {request.url.path}"
     path = get_route_path(request.scope)
-    if _is_oip(path):
+    if is_oip(path):
         detail = f"{said.detail}: {detail}"
     response = response_to(path, Problem(kind=kind, detail=detail))
     response.headers.update(said.headers or {})

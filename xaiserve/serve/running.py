@@ -16,6 +16,7 @@ from xaiserve.errors import ConflictError, InvalidInputError, ModelUnavailableEr
 from xaiserve.serve.access.keys import read_keys
 from xaiserve.serve.app import build_app
 from xaiserve.serve.config import ServiceConfig, prepare_environment
+from xaiserve.serve.ending import end_serve
 from xaiserve.serve.model_settings import ModelSettings
 from xaiserve.serve.observing.tracing import service_tracing
 from xaiserve.serve.replicas.checking import check_models
@@ -102,13 +103,11 @@ def stop_service(service: RunningService) -> None:
 
 def _shut_down(origin: RayOrigin) -> None:
     try:
-        if origin == "started":
-            # Not `serve.shutdown`: Serve's controller ends with its Ray, and ending it by itself
-            # prints that one of its tasks failed.
-            with suppress(TimeoutError):
+        with suppress(TimeoutError):
+            if origin == "started":  # Serve's controller ends with its Ray
                 serve.delete(APPLICATION)
-        else:
-            serve.shutdown()  # type: ignore[no-untyped-call]
+            else:
+                end_serve()
     finally:
         _leave(origin)
 

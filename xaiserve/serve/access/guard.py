@@ -13,11 +13,12 @@ from starlette._utils import get_route_path
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from xaiserve.errors import CapacityError, XaiServeError
+from xaiserve.errors import KeyLimitError, XaiServeError
 from xaiserve.serve.access import keys
 from xaiserve.serve.access.keys import SCOPES, ApiKey, KeyFile, read_keys, utc_now
 from xaiserve.serve.access.quotas import Quota
-from xaiserve.serve.problems import Kind, Problem, problem_of, response_to
+from xaiserve.serve.problem_details import Kind, Problem, response_to
+from xaiserve.serve.problems import problem_of
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class Guarded:
         with ExitStack() as held:
             try:
                 held.enter_context(self._guard.quota(admitted).one())
-            except CapacityError as error:
+            except KeyLimitError as error:
                 await _refuse(path, problem_of(error), scope, receive, send)
                 return
             await self._app(scope, receive, send)

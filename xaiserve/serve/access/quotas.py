@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from xaiserve.errors import CapacityError
+from xaiserve.errors import KeyLimitError
 from xaiserve.serve.access.keys import ApiKey
 
 BUSY_RETRY_S: Final = 1.0
@@ -61,17 +61,17 @@ class Quota:
 
         Raises
         ------
-        CapacityError
+        KeyLimitError
             It is one too many.
         """
         if self._concurrent and self._running >= self._concurrent:
-            raise CapacityError(
+            raise KeyLimitError(
                 f"key {self._name!r} has {self._running} requests in flight, as many as it may",
                 retry_after_s=BUSY_RETRY_S,
             )
         wait_s = self._bucket.take() if self._bucket else 0.0
         if wait_s:
-            raise CapacityError(
+            raise KeyLimitError(
                 f"key {self._name!r} has asked as often as it may", retry_after_s=wait_s
             )
         self._running += 1

@@ -75,3 +75,12 @@ class ReadyBody(Body):
 
     ready: Literal[True] = True
     models: list[str]
+
+
+class IndexBody(Body):
+    """What this service is, and where to look further."""
+
+    name: str
+    version: str
+    about: str
+    links: dict[str, str] = Field(description="Paths that answer GET without parameters.")

@@ -14,6 +14,7 @@ An ID begins with the time, so that names sort by age.
 
 import gzip
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,10 @@ LEASE_S: Final = 20.0
 
 _ID_TIME: Final = 12
 """Hexadecimal digits of milliseconds in an id."""
+
+_ID_RANDOM: Final = 20
+
+_ID: Final = re.compile(rf"[0-9a-f]{{{_ID_TIME + _ID_RANDOM}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ class ResultStore:
     def accept(self, request: ExplainRequest, model: str, owner: str) -> Accepted:
         """Keep a request; when this returns, it will be answered."""
         now = self._clock()
-        name = f"{int(now * 1000):0{_ID_TIME}x}{secrets.token_hex(10)}"
+        name = f"{int(now * 1000):0{_ID_TIME}x}{secrets.token_hex(_ID_RANDOM // 2)}"
         accepted = Accepted(id=name, owner=owner, at=now, model=model, request=request)
         for field, data in accepted.pictures.items():
             self._store.write(f"results/{name}/{field}", data)
@@ -93,6 +98,8 @@ class ResultStore:
         NotFoundError
             There is no such result, or it is somebody else's.
         """
+        if not _ID.fullmatch(name):
+            raise _unknown(name)
         try:
             document: dict[str, Any] = json.loads(self._store.read(f"results/{name}/request.json"))
         except ArtifactNotFoundError:
@@ -227,4 +234,7 @@ class ResultStore:
 
 
 def _unknown(name: str) -> NotFoundError:
-    return NotFoundError(f"result {name!r} does not exist; it may have been kept long enough")
+    return NotFoundError(
+        f"result {name!r} does not exist, or was removed, or its time is over; /v1/results lists "
+        "those of this API key"
+    )

@@ -4,8 +4,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from xaiserve.errors import (
@@ -14,15 +15,17 @@ from xaiserve.errors import (
     NotFoundError,
     StoreUnavailableError,
 )
-from xaiserve.serve import problems
 from xaiserve.serve.bodies.explanations import ExplainBody
 from xaiserve.serve.bodies.results import ResultBody, ResultsBody, State
 from xaiserve.serve.bodies.told import ProgressBody
 from xaiserve.serve.incoming.requests import ClassifierPort, ExplainRequest
 from xaiserve.serve.kept.accepted import Accepted
 from xaiserve.serve.kept.explanations import Explanations
+from xaiserve.serve.kept.patience import patiently
 from xaiserve.serve.kept.result_store import Claim, Ended, ResultStore
-from xaiserve.serve.problems import Problem, ProblemError, problem_of
+from xaiserve.serve.kept.threads import completed
+from xaiserve.serve.problem_details import MEDIA_TYPE
+from xaiserve.serve.problems import problem_of
 
 _log = logging.getLogger(__name__)
 
@@ -36,9 +39,6 @@ RENEW_S: Final = 3.0
 
 SWEEP_S: Final = 600.0
 """How often what was kept long enough is looked for."""
-
-_COME_BACK: Final = frozenset({"full", "model-unavailable", "store-unavailable"})
-"""Kinds of problems that are no answer: the same request may succeed later."""
 
 
 class Results:
@@ -179,7 +179,9 @@ class Results:
             yield
         finally:
             looking.cancel()
-            tasks = [looking, *self._work.values()]
+            await asyncio.gather(looking, return_exceptions=True)
+            # Only now: what was claimed last has begun, and so lets its claim go.
+            tasks = list(self._work.values())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -206,9 +208,16 @@ class Results:
                 return
             if name in self._work:
                 continue
-            claim = await asyncio.to_thread(self._store.claim, name, marks)
+            claim = await completed(
+                partial(self._store.claim, name, marks),
+                undo=self._let_go,
+            )
             if claim is not None:
                 self._work[name] = asyncio.create_task(self._worked(claim))
+
+    def _let_go(self, claim: Claim | None) -> None:
+        if claim is not None:
+            self._store.release(claim)
 
     async def _worked(self, claim: Claim) -> None:
         try:
@@ -227,9 +236,9 @@ class Results:
             while not (await asyncio.wait({work}, timeout=self._renew_s))[0]:
                 if not await self._held(claim, told):
                     return
-            await asyncio.to_thread(self._store.finish, claim, work.result())
+            await completed(partial(self._store.finish, claim, work.result()))
         except asyncio.CancelledError:
-            await asyncio.to_thread(self._store.release, claim)
+            await completed(partial(self._store.release, claim))
             raise
         finally:
             if work.cancel():
@@ -237,7 +246,7 @@ class Results:
 
     async def _held(self, claim: Claim, told: Mapping[str, Any]) -> bool:
         try:
-            return await asyncio.to_thread(self._store.renew, claim, told)
+            return await completed(partial(self._store.renew, claim, told))
         except StoreUnavailableError as error:
             _log.warning("the claim on result %s is not renewed: %s", claim.id, error)
             return True
@@ -253,7 +262,7 @@ class Results:
         except Exception as error:  # noqa: BLE001 -- whatever it was is the answer
             problem = problem_of(error)
             data = json.dumps(problem.body).encode()
-            return Ended(problem.kind.status, problems.MEDIA_TYPE, data)
+            return Ended(problem.kind.status, MEDIA_TYPE, data)
 
     async def _explained(self, accepted: Accepted, told: dict[str, Any]) -> ExplainBody:
         name = accepted.model
@@ -267,27 +276,3 @@ class Results:
                 if isinstance(each, ProgressBody):
                     told["progress"] = each.model_dump()
         raise ModelUnavailableError(f"model {name!r} did not answer")
-
-
-async def patiently(ask: Callable[[], Awaitable[T]], *, wait_s: float | None = None) -> T:
-    """Ask until there is an answer: being full, or without a replica for now, is none.
-
-    Parameters
-    ----------
-    wait_s
-        How long to wait in between; what the problem says when none.
-    """
-    while True:
-        try:
-            return await ask()
-        except Exception as error:
-            problem = _passing(error)
-            if problem is None:
-                raise
-            await asyncio.sleep(problem.retry_after_s or 1.0 if wait_s is None else wait_s)
-
-
-def _passing(error: Exception) -> Problem | None:
-    known = (CapacityError, ModelUnavailableError, StoreUnavailableError, ProblemError)
-    problem = problem_of(error) if isinstance(error, known) else None
-    return problem if problem is not None and problem.kind.slug in _COME_BACK else None

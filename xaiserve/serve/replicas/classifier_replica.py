@@ -22,7 +22,8 @@ from xaiserve.serve.incoming.request_ids import set_request_id
 from xaiserve.serve.incoming.requests import ExplainRequest, PredictRequest, Scored, ScoreRequest
 from xaiserve.serve.model_settings import ModelSettings
 from xaiserve.serve.observing.logs import configure_logs
-from xaiserve.serve.problems import Problem, as_value, problem_of
+from xaiserve.serve.problem_details import Problem
+from xaiserve.serve.problems import as_value, problem_of
 from xaiserve.serve.replicas.autoscaling import STAT
 from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.replicas.opening import open_classifier

@@ -14,7 +14,8 @@ from xaiserve.serve.bodies.lists import ModelBody
 from xaiserve.serve.bodies.scores import PredictBody
 from xaiserve.serve.bodies.told import FoundBody, Told
 from xaiserve.serve.incoming.requests import ExplainRequest, PredictRequest, Scored, ScoreRequest
-from xaiserve.serve.problems import UNAVAILABLE_RETRY_S, Problem, ProblemError
+from xaiserve.serve.problem_details import UNAVAILABLE_RETRY_S, Problem
+from xaiserve.serve.problems import ProblemError
 
 T = TypeVar("T")
 

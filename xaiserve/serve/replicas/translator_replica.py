@@ -13,7 +13,7 @@ from xaiserve.errors import CapacityError, ModelUnavailableError
 from xaiserve.gan.translator import load_translator
 from xaiserve.serve.model_settings import TranslatorSettings
 from xaiserve.serve.observing.logs import configure_logs
-from xaiserve.serve.problems import UNAVAILABLE_RETRY_S
+from xaiserve.serve.problem_details import UNAVAILABLE_RETRY_S
 from xaiserve.serve.replicas.translator import (
     Translated,
     TranslateRequest,

@@ -11,7 +11,7 @@ from xaiserve.serve.bodies.lists import ModelBody
 from xaiserve.serve.incoming.json_body import json_request, parsed, read_body
 from xaiserve.serve.incoming.requests import ScoreRequest
 from xaiserve.serve.kept.explanations import GRACE_S
-from xaiserve.serve.problems import OIP_PREFIX
+from xaiserve.serve.problem_details import OIP_PREFIX
 from xaiserve.serve.protocols.oip_answers import Wish, answer_of, wishes_of
 from xaiserve.serve.protocols.oip_bodies import (
     ErrorBody,

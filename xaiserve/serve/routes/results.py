@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from xaiserve.serve.bodies.explanations import ExplainBody
@@ -14,8 +14,6 @@ from xaiserve.serve.problems import PROBLEMS
 
 POLL_S: Final = 2
 """What a client is told to wait before it asks again."""
-
-ResultId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 
 LATER: Final[dict[int | str, dict[str, Any]]] = {  # Any: FastAPI's own type
     202: {"model": ResultBody, "description": "Not ready yet; Location says where it will be"}
@@ -38,7 +36,7 @@ def results(kept: Results) -> APIRouter:
         return await kept.list(owner_of(request), limit=limit, before=before)
 
     @router.get("/results/{name}", response_model=ExplainBody, responses=LATER)
-    async def result(request: Request, name: ResultId) -> Response:
+    async def result(request: Request, name: str) -> Response:
         """Fetch an answer, or see how far it is; what failed is answered as it would have been."""
         found = await kept.fetch(name, owner_of(request))
         if isinstance(found, Ended):
@@ -46,7 +44,7 @@ def results(kept: Results) -> APIRouter:
         return later(found)
 
     @router.delete("/results/{name}", status_code=204)
-    async def forget(request: Request, name: ResultId) -> Response:
+    async def forget(request: Request, name: str) -> Response:
         """Cancel a result, or remove its answer and its picture."""
         await kept.forget(name, owner_of(request))
         return Response(status_code=204)
