@@ -62,6 +62,8 @@ def command(
     A method that has no answer for an image says so in its place. Methods that compare with a
     contrast picture are drawn if it is said where those come from.
     """
+    if out.suffix.lower() != ".png":
+        raise InvalidInputError(f"--out must end in .png, got {out}")
     # Here, because they import torch.
     from xaiserve.api import check_contrast_use, contrasts_for
     from xaiserve.cli.comparing import compared, drawable
