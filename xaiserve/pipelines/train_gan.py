@@ -16,6 +16,8 @@ from typing import Any, Final
 import ray.train
 from ray.train.torch import TorchTrainer
 
+from xaiserve.dispatch.owning import owned
+from xaiserve.dispatch.progress import PROGRESS
 from xaiserve.errors import (
     ArtifactNotFoundError,
     ConflictError,
@@ -30,7 +32,7 @@ from xaiserve.gan.session import Ended, Habits
 from xaiserve.gan.translator import CONFIG
 from xaiserve.parameters import MAX_SEED
 from xaiserve.pipelines.cluster import Placement, ray_for
-from xaiserve.pipelines.progress import EVERY_S, PROGRESS, Progress
+from xaiserve.pipelines.progress import EVERY_S, Progress
 from xaiserve.pipelines.train_gan_worker import Crew, Task, work
 from xaiserve.storage.objects import ObjectStore, read_if_there
 from xaiserve.storage.opening import is_s3, open_store
@@ -156,7 +158,7 @@ def run(
     Raises
     ------
     ConflictError
-        The output holds the training of another configuration.
+        The output holds the training of another configuration, or another process works on it.
     InvalidInputError
         An option is wrong, or a folder has too few readable pictures.
     TrainingFailedError
@@ -166,22 +168,27 @@ def run(
     """
     folder_labels(config.images)
     store = open_store(config.out)
-    mine = _claim(store, config)
-    if not _finished(store, config.max_seconds):
-        try:
-            if placement.address is None:  # else the folders are where the workers are
-                check_folders(config.images)
-            with ray_for(placement), _told(store, tell):
-                _fit(config, placement)
-        except (InvalidInputError, NotFoundError):
-            # Nothing was trained: a command with the mistake mended may have the place.
-            if mine:
-                store.remove(FINGERPRINT)
-            raise
-    return _summary(store)
+
+    def wait(reason: str) -> None:
+        tell(Progress(state="waiting", total=0, unit="steps", reason=reason))
+
+    with owned(store, wait):
+        mine = _sign(store, config)
+        if not _finished(store, config.max_seconds):
+            try:
+                if placement.address is None:  # else the folders are where the workers are
+                    check_folders(config.images)
+                with ray_for(placement), _told(store, tell):
+                    _fit(config, placement)
+            except (InvalidInputError, NotFoundError):
+                # Nothing was trained: a command with the mistake mended may have the place.
+                if mine:
+                    store.remove(FINGERPRINT)
+                raise
+        return _summary(store)
 
 
-def _claim(store: ObjectStore, config: Config) -> bool:
+def _sign(store: ObjectStore, config: Config) -> bool:
     """Write down what is trained here, or check that it is the same; say whether it is new."""
     wanted = json.dumps(config.deciding(), sort_keys=True, indent=1).encode()
     found = read_if_there(store, FINGERPRINT)
@@ -296,7 +303,7 @@ def _told(store: ObjectStore, tell: Callable[[Progress], None]) -> Iterator[None
                 return
             if now != last:
                 last = now
-                tell(Progress.from_json(now))
+                tell(Progress.from_json(json.loads(now)))
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
     thread.start()
