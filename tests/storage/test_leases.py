@@ -42,4 +42,5 @@ def test_a_lease_that_was_lost_is_not_renewed_though_its_number_came_again(
     assert again is not None
     assert again.key == lost.key
     assert not leases.renew(store, lost, {})
+    leases.release(store, lost)
     assert b"another" in store.read(again.key)

@@ -63,9 +63,8 @@ class Ownership:
         """Give the output back, unless it is another's by now."""
         self._ended.set()
         self._thread.join()
-        if not self.lost:
-            with suppress(XaiServeError):  # a lost store: then the owner is seen to be dead
-                leases.release(self._store, self._lease)
+        with suppress(XaiServeError):  # a lost store: then the owner is seen to be dead
+            leases.release(self._store, self._lease)
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEW_S):
@@ -139,12 +138,15 @@ def _taken(
             continue
         signed = Owner.of(os.getpid())
         lease = leases.take(store, FOLDER, marks, signed.to_json())
+        if lease is None:
+            continue
         # Renewed at once, which tells whether others have been faster after all.
-        if lease is not None and leases.renew(store, lease, signed.to_json()):
+        if leases.renew(store, lease, signed.to_json()):
             for mark in marks:
                 with suppress(ArtifactNotFoundError):
                     store.remove(mark.key)
             return Ownership(store, lease, signed)
+        leases.release(store, lease)
 
 
 def _owner(store: ObjectStore, marks: Sequence[Stored]) -> Owner | None:

@@ -72,21 +72,27 @@ def take(
 
 
 def renew(store: ObjectStore, lease: Lease, told: Mapping[str, object]) -> bool:
-    """Write the mark again; False, and nothing is written, when another is the last by now."""
-    marks = store.list(lease.folder)
-    if not marks or marks[-1] != lease.key:
-        return False
-    written = read_if_there(store, lease.key)
-    if written is None or json.loads(written)["secret"] != lease.secret:
+    """Write the mark again; False, and nothing is written, when it is lost.
+
+    It is once there is a later one, or this one was removed or is another's.
+    """
+    later = any(key > lease.key for key in store.list(lease.folder))
+    if later or not _is_there(store, lease):
         return False
     store.write(lease.key, _mark(lease, told))
     return True
 
 
 def release(store: ObjectStore, lease: Lease) -> None:
-    """Remove the mark, so that another may work at once."""
-    with suppress(ArtifactNotFoundError):  # others remove as well
-        store.remove(lease.key)
+    """Remove the mark unless it is lost, so that another may work at once."""
+    if _is_there(store, lease):
+        with suppress(ArtifactNotFoundError):  # others remove as well
+            store.remove(lease.key)
+
+
+def _is_there(store: ObjectStore, lease: Lease) -> bool:
+    written = read_if_there(store, lease.key)
+    return written is not None and bool(json.loads(written)["secret"] == lease.secret)
 
 
 def _mark(lease: Lease, told: Mapping[str, object]) -> bytes:
