@@ -5,8 +5,9 @@ import pytest
 from click.testing import CliRunner
 
 from xaiserve.cli import main
+from xaiserve.cli.configuring import make_config
+from xaiserve.cli.handing_over import arguments, reachable_images
 from xaiserve.cli.options import filled_settings
-from xaiserve.cli.submit import arguments, make_config, reachable_images
 from xaiserve.dispatch.owning import owned
 from xaiserve.dispatch.progress import PROGRESS
 from xaiserve.dispatch.submission import JobServer, SubmittedJob

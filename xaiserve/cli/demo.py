@@ -14,8 +14,8 @@ from typing import Final
 
 import ray
 
+from xaiserve.cli.handing_over import entrypoint
 from xaiserve.cli.status import read_progress
-from xaiserve.cli.submit import entrypoint
 from xaiserve.data.dataset import read_manifest, write_dataset
 from xaiserve.data.planted import planted_samples
 from xaiserve.dispatch.submission import JobServer

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from xaiserve.api import check_contrast_use
+from xaiserve.contrast_use import check_contrast_use
 from xaiserve.dispatch.cancelling import Lookout, forget
 from xaiserve.dispatch.owning import Ownership, owned
 from xaiserve.errors import JobStoppedError, XaiServeError
