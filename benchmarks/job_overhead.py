@@ -97,4 +97,4 @@ def _job(files: Sequence[Path]) -> tuple[float, dict[str, float]]:
         seconds = time.perf_counter() - started
         if process.returncode:
             raise RuntimeError(output)
-        return seconds, json.loads((out / "progress.json").read_text())
+        return seconds, json.loads((out / "_progress.json").read_text())

@@ -43,7 +43,7 @@ def run(quick: bool) -> Report:
             output, _ = process.communicate(timeout=LIMIT_S)
         rows = read_rows(out, ["row_id", "method", "status"]).to_pylist()
         files = len(list(out.glob("method=*/*.parquet")))
-        progress = json.loads((out / "progress.json").read_text())
+        progress = json.loads((out / "_progress.json").read_text())
     counts = Counter((row["row_id"], row["method"]) for row in rows)
     expected = images * len(METHODS)
     return report(

@@ -66,6 +66,14 @@ def test_a_parameter_of_a_method_that_is_not_drawn_is_misuse(
     assert "--set is for rise, which is not among occlusion" in ended.stderr
 
 
+def test_a_file_that_would_be_no_png_by_its_name_is_misuse(
+    model_folder: Path, photos: Path
+) -> None:
+    ended = gallery(model_folder, photos, "--out", str(photos / "page.txt"))
+    assert (ended.exit_code, "--out must end in .png" in ended.stderr) == (2, True)
+    assert not (photos / "page.txt").exists()
+
+
 def test_an_unreadable_image_is_misuse(model_folder: Path, photos: Path) -> None:
     (photos / "000.png").write_bytes(b"?")
     assert gallery(model_folder, photos, "--methods", "occlusion").exit_code == 2

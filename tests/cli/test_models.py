@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -17,6 +18,16 @@ def test_says_formats_size_and_labels(model_folder: Path) -> None:
     assert "model.onnx" in shown
     assert "dark, light" in shown
     assert "scores from:        onnx" in shown
+    assert "rule:               the class that scores highest" in shown
+
+
+def test_a_rule_of_thresholds_is_told(model_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder, folder)
+    stated = json.loads((folder / "xaiserve.json").read_text())
+    stated |= {"activation": "sigmoid", "rule": {"thresholds": [0.25, 0.5]}}
+    (folder / "xaiserve.json").write_text(json.dumps(stated))
+    assert "rule:               at least 0.25, 0.5" in inspect(str(folder))
 
 
 def test_json_holds_the_specification(model_folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import duckdb
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
@@ -47,19 +49,23 @@ def report(*arguments: object) -> Result:
 def test_the_page_lies_beside_the_rows(pointing_job: Path) -> None:
     ended = report(pointing_job)
     assert ended.exit_code == 0, ended.output
-    page = (pointing_job / "report.html").read_text(encoding="utf-8")
+    page = (pointing_job / "_report.html").read_text(encoding="utf-8")
     assert "Does the explanation point at the object?" in page
     assert "data:image/jpeg" in page
+    rows = len(METHODS) * 5
+    assert len(pd.read_parquet(pointing_job, columns=["row_id"])) == rows
+    found = duckdb.read_parquet(f"{pointing_job}/*/*.parquet", union_by_name=True)
+    assert found.count("*").fetchall() == [(rows,)]
 
 
 def test_a_page_can_be_written_elsewhere(pointing_job: Path, tmp_path: Path) -> None:
-    assert report(pointing_job, "--to", tmp_path / "page.html").exit_code == 0
+    assert report(pointing_job, "--out", tmp_path / "page.html").exit_code == 0
     assert (tmp_path / "page.html").exists()
-    assert not (pointing_job / "report.html").exists()
+    assert not (pointing_job / "_report.html").exists()
 
 
 def test_a_page_that_cannot_be_written_is_misuse(pointing_job: Path, tmp_path: Path) -> None:
-    ended = report(pointing_job, "--to", tmp_path / "nowhere" / "page.html")
+    ended = report(pointing_job, "--out", tmp_path / "nowhere" / "page.html")
     assert ended.exit_code == 2
     assert "cannot be written" in ended.stderr
 

@@ -8,10 +8,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from xaiserve.cli import main
+from xaiserve.dispatch.progress import PROGRESS
 from xaiserve.pipelines import explain, pointing_game
 from xaiserve.pipelines.cluster import Placement
 from xaiserve.pipelines.estimating import estimate
-from xaiserve.pipelines.progress import PROGRESS, Progress
+from xaiserve.pipelines.progress import Progress
 from xaiserve.storage.local import LocalStore
 from xaiserve.testing.jobs import cell_mask, write_images
 from xaiserve.testing.jobs_here import run_here
@@ -51,10 +52,11 @@ def test_the_table_has_the_rows_that_are_asked_for(job):
     lines = text.splitlines()
     assert code == 0
     assert lines[0].split() == [
-        *("row_id", "method", "status", "target_label", "confidence", "model_inputs", "error_text")
+        *("image_name", "row_id", "method", "status", "target_label", "confidence"),
+        *("model_inputs", "error_text"),
     ]
-    assert {tuple(line.split()[:3]) for line in lines[1:]} == {
-        ("image-1", method, "invalid_image") for method in ("occlusion", "multirex")
+    assert {tuple(line.split()[:4]) for line in lines[1:]} == {
+        ("001.png", "image-1", method, "invalid_image") for method in ("occlusion", "multirex")
     }
     code, text, told = ended("results", "--out", job, "--limit", "2", "--columns", "row_id,seed")
     assert (len(text.splitlines()), "--limit shows more" in told) == (3, True)

@@ -5,11 +5,14 @@ import pytest
 from click.testing import CliRunner
 
 from xaiserve.cli import main
+from xaiserve.cli.configuring import make_config
+from xaiserve.cli.handing_over import arguments, reachable_images
 from xaiserve.cli.options import filled_settings
-from xaiserve.cli.submit import arguments, make_config, reachable_images
+from xaiserve.dispatch.owning import owned
+from xaiserve.dispatch.progress import PROGRESS
 from xaiserve.dispatch.submission import JobServer, SubmittedJob
 from xaiserve.errors import InvalidInputError
-from xaiserve.pipelines.progress import PROGRESS, Progress
+from xaiserve.pipelines.progress import Progress
 from xaiserve.storage.local import LocalStore
 from xaiserve.testing.jobs import write_images, write_model
 
@@ -114,8 +117,8 @@ def test_a_setting_given_twice_is_refused():
 
 def test_an_output_of_another_configuration_is_refused(job, tmp_path):
     LocalStore(tmp_path / "out").write(
-        "job.json",
-        json.dumps({"schema_version": 2, "digest": "x", "configuration": {"seed": 1}}).encode(),
+        "_job.json",
+        json.dumps({"schema_version": 3, "digest": "x", "configuration": {"seed": 1}}).encode(),
     )
     code, output = ended("submit", "explain", "--local", *job, "--methods", "occlusion")
     assert code == 2
@@ -150,12 +153,13 @@ def test_a_failed_job_is_told_with_the_sentence_that_ended_it(tmp_path, monkeypa
 def test_status_of_an_output_needs_no_cluster(tmp_path):
     progress = Progress(state="running", total=4, done=2)
     LocalStore(tmp_path).write(PROGRESS, progress.to_json())
-    assert ended("status", "--out", str(tmp_path)) == (
-        0,
-        f"{tmp_path}  running: 2/4 explanations\n",
-    )
+    with owned(LocalStore(tmp_path)):
+        assert ended("status", "--out", str(tmp_path)) == (
+            0,
+            f"{tmp_path}  running: 2/4 explanations\n",
+        )
     code, output = ended("status", "--out", str(tmp_path), "--json")
-    assert (code, json.loads(output)["done"]) == (0, 2)
+    assert (code, json.loads(output)["done"], json.loads(output)["state"]) == (0, 2, "dead")
 
 
 def test_status_of_an_output_without_a_job_is_told_in_a_sentence(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from xaiserve.cli import main
-from xaiserve.cli.submit import make_config
+from xaiserve.cli.configuring import make_config
 from xaiserve.cli.tune import render
 from xaiserve.pipelines.sweep import Summary
 from xaiserve.pipelines.trying import Outcome

@@ -1,5 +1,6 @@
 """Jobs through the client, against the real routes on a cluster that starts nothing."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,19 @@ from tests.serve.conftest import BUDGET, QUEUE, UPLOADS, make_toy
 from tests.serve.live import listening
 from tests.serve.test_jobs import MODELS, Cluster
 from xaiserve.client import AsyncClient, Client, Job, JobWish, ServiceError
+from xaiserve.dispatch.owner import Owner
+from xaiserve.dispatch.owning import FOLDER
+from xaiserve.dispatch.progress import PROGRESS
 from xaiserve.errors import ConflictError, InvalidInputError, NotFoundError
-from xaiserve.pipelines.progress import PROGRESS, Progress
+from xaiserve.pipelines.progress import Progress
 from xaiserve.serve.bodies.jobs import JobRequest
 from xaiserve.serve.ingress import build_ingress
 from xaiserve.serve.jobs import Jobs
 from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 from xaiserve.serve.settings import Jobs as JobSettings
+from xaiserve.storage import leases
+from xaiserve.storage.local import LocalStore
 
 
 class Place:
@@ -39,7 +45,8 @@ class Place:
         return known | {"methods": ["rise"], "out": str(self.out), **more}
 
     def publish(self, done: int) -> None:
-        self.out.mkdir(exist_ok=True)
+        store = LocalStore(self.out)
+        leases.take(store, FOLDER, store.describe(FOLDER), Owner.of(os.getpid()).to_json())
         told = Progress(state="running", total=10, done=done, failed=1, per_second=2.0)
         (self.out / PROGRESS).write_bytes(told.to_json())
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xaiserve.api import contrasts_for
+from xaiserve.contrast_use import contrasts_for
 from xaiserve.contrasts.base import ContrastProvider
 from xaiserve.contrasts.opening import ContrastSettings, open_provider, settings_of
 from xaiserve.errors import InvalidInputError, NotFoundError

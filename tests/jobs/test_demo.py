@@ -45,7 +45,7 @@ def test_the_demo_shows_the_table_and_leaves_rows_a_report_and_no_process(tmp_pa
     rows = read_rows(out / "results", ["row_id", "method", "status"]).to_pylist()
     assert len(rows) == 12
     assert {row["status"] for row in rows} == {"ok"}
-    page = (out / "results" / "report.html").read_text()
+    page = (out / "results" / "_report.html").read_text()
     assert "data:image/" in page
     assert "http-equiv" not in page
     assert processes_with(f"DEMO_OF_TEST={out}") == []

@@ -64,7 +64,7 @@ def test_a_submitted_job_can_be_followed_asked_after_and_read(cluster, tmp_path)
     assert "4 rows in" in told
     job = job.strip()
     uris = read_rows(out, ["image_uri"]).column("image_uri").to_pylist()
-    assert all(uri.startswith(f"{out}/uploads/") for uri in uris)
+    assert all(uri.startswith(f"{out}/_uploads/") for uri in uris)
 
     code, text, _ = xaiserve("status", job, "--address", cluster, "--json")
     (found,) = json.loads(text)

@@ -5,8 +5,9 @@ import torch
 from PIL import Image
 
 from xaiserve.errors import InvalidInputError, NotFoundError, UntrustedModelError
+from xaiserve.models.choosing import choose_format
 from xaiserve.models.inspecting import inspect_model
-from xaiserve.models.loading import choose_format, load_classifier
+from xaiserve.models.loading import load_classifier
 from xaiserve.models.preparing import prepare
 from xaiserve.models.sources import find_model, is_factory, is_hub_id
 from xaiserve.models.torch_classifier import TorchRunner

@@ -6,9 +6,11 @@ import os
 import signal
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from moto.server import ThreadedMotoServer
 
+from xaiserve.pipelines.progress import read_progress
 from xaiserve.storage.dataset import read_manifest, read_rows
 from xaiserve.storage.opening import open_store
 from xaiserve.storage.s3 import s3_client
@@ -63,8 +65,12 @@ def test_a_job_goes_on_past_an_unreadable_file_and_resumes_after_its_driver_died
     job = words("pointing-game", manifest, model_folder, out)
     with job_process(job) as process:
         assert wait_until(lambda: len(parts(out)) >= 6, process, limit_s=LIMIT_S)
+        code, output = ended(job)
+        assert (code, f"worked on by process {process.pid} of" in output) == (2, True), output
+        assert read_progress(open_store(out)).runs
         before = parts(out)
     assert read_manifest(open_store(out)) is None
+    assert read_progress(open_store(out)).state == "dead"
 
     code, output = ended(job)
     assert code == 1, output
@@ -75,10 +81,13 @@ def test_a_job_goes_on_past_an_unreadable_file_and_resumes_after_its_driver_died
     assert statuses.count("invalid_image") == 2
     after = files(out)
     assert len(after) == len(METHODS)
-    assert json.loads((out / "progress.json").read_text())["resumed"] >= 2 * len(before)
-    summary = json.loads((out / "summary.json").read_text())
+    assert json.loads((out / "_progress.json").read_text())["resumed"] >= 2 * len(before)
+    summary = json.loads((out / "_summary.json").read_text())
     assert {each["method"] for each in summary["scores"]} == {*METHODS, "chance", "centre"}
     assert summary["rows"] == 32
+
+    frame = pd.read_parquet(out)  # the whole folder, with all that lies beside the rows
+    assert frame["method"].value_counts().to_dict() == dict.fromkeys(METHODS, 16)
 
     again, output = ended(job)
     assert (again, files(out), parts(out)) == (1, after, {}), output

@@ -2,7 +2,9 @@ import json
 
 import pytest
 
-from xaiserve.pipelines.progress import PROGRESS, Progress, Reporter
+from xaiserve.dispatch.owning import owned
+from xaiserve.dispatch.progress import PROGRESS
+from xaiserve.pipelines.progress import Progress, Reporter, read_progress
 from xaiserve.storage.local import LocalStore
 
 
@@ -53,9 +55,21 @@ def test_what_an_earlier_run_published_and_the_start_do_not_count_as_speed(repor
 def test_progress_is_read_back_from_the_output(reporter, tmp_path):
     reporter.start()
     last = reporter.enter("done")
-    written = (tmp_path / PROGRESS).read_bytes()
-    assert Progress.from_json(written) == last
-    assert json.loads(written)["state"] == "done"
+    written = json.loads((tmp_path / PROGRESS).read_bytes())
+    assert Progress.from_json(written) == read_progress(LocalStore(tmp_path)) == last
+    assert written["state"] == "done"
+
+
+def test_a_job_that_says_that_it_runs_and_has_no_owner_is_dead(reporter, tmp_path):
+    store = LocalStore(tmp_path)
+    assert read_progress(store) is None
+    with owned(store):
+        reporter.start()
+        assert read_progress(store).runs
+    found = read_progress(store)
+    assert not found.runs
+    assert str(found) == "dead (nobody works on it; run it again to go on): 2/10 explanations"
+    assert json.loads(found.to_json())["state"] == "dead"
 
 
 @pytest.mark.parametrize(

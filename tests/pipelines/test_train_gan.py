@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from xaiserve.dispatch.progress import PROGRESS
 from xaiserve.errors import ConflictError, InvalidInputError, NotFoundError
 from xaiserve.gan.options import PRESETS
 from xaiserve.gan.session import Habits
@@ -15,8 +16,8 @@ from xaiserve.gan.team import Alone
 from xaiserve.gan.translator import load_translator
 from xaiserve.pipelines import train_gan
 from xaiserve.pipelines.cluster import Placement
-from xaiserve.pipelines.progress import PROGRESS
-from xaiserve.pipelines.train_gan import FINGERPRINT, Config, _finished, run
+from xaiserve.pipelines.gan_training import Config
+from xaiserve.pipelines.train_gan import FINGERPRINT, _finished, run
 from xaiserve.pipelines.train_gan_worker import Task, train_task
 from xaiserve.storage.local import LocalStore
 from xaiserve.testing.gans import LABELS, TINY, write_squares

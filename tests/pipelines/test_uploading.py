@@ -11,6 +11,6 @@ def test_files_go_up_once_by_digest_and_the_rows_stay_the_same(manifest, tmp_pat
     store = LocalStore(tmp_path / "out")
     there = expand(upload(rows, store))
     assert [(row.row_id, row.target) for row in there] == [(row.row_id, row.target) for row in rows]
-    assert len(store.list("uploads/")) == 4 + 6 + 1  # pictures, masks and the manifest
+    assert len(store.list("_uploads/")) == 4 + 6 + 1  # pictures, masks and the manifest
     assert store.read(there[4].uri.removeprefix(f"{store.uri}/")) == picture
     assert upload(rows, store) == upload(rows, store)

@@ -12,7 +12,7 @@ from xaiserve.metrics.summary import ScoreRow, summarise
 from xaiserve.perturb.rng import Keys
 from xaiserve.report.document import failure_document
 from xaiserve.report.job import Distribution, Example, FailedRow, JobReport, job_page
-from xaiserve.report.page import Shown, data_uri, embeddable, explain_page
+from xaiserve.report.page import Figure, Shown, data_uri, embeddable, explain_page
 from xaiserve.report.subject import Document
 
 PICTURE = embeddable(PillowImage.new("RGB", (300, 200), (200, 30, 30)), 100)
@@ -174,6 +174,7 @@ def test_pixels_are_said_to_be_those_of_the_frame() -> None:
 def test_images_left_out_are_counted() -> None:
     words = Page(explain_page([shown()], left_out=41)).words
     assert "42 images explained" in words
+    assert "1 image explained" in Page(explain_page([shown()])).words
     assert "41 more" in words
 
 
@@ -201,6 +202,17 @@ def test_best_and_worst_cases_have_their_pictures() -> None:
     page = Page(job_page(job(best=(best,), worst=(worst,))))
     assert data_uri(PICTURE) in page.links
     assert "it was moved" in page.words
+
+
+def test_panels_of_a_method_have_their_words_as_text_and_room() -> None:
+    figure = Figure(title="contrast picture", caption="the model gives 0.2", picture=PICTURE)
+    own = Example(name="own.png", facts=(), picture=None, figures=(figure,))
+    text = job_page(job(examples=(own,)))
+    assert "the model gives 0.2" in Page(text).words
+    assert data_uri(PICTURE) in Page(text).links
+    assert '<section class="card broad">' in text
+    narrow = Example(name="narrow.png", facts=(), picture=PICTURE)
+    assert "card broad" not in job_page(job(examples=(narrow,)))
 
 
 def test_a_job_without_ground_truth_has_no_table() -> None:

@@ -1,4 +1,3 @@
-import json
 import shlex
 import sys
 from collections.abc import AsyncIterator
@@ -11,16 +10,18 @@ import pytest_asyncio
 from tests.serve.conftest import BUDGET, UPLOADS, client_of
 from xaiserve.cli.submit import command
 from xaiserve.dispatch.cancelling import MARK
+from xaiserve.dispatch.owning import owned
+from xaiserve.dispatch.progress import PROGRESS
 from xaiserve.dispatch.submission import JobServer, SubmittedJob
 from xaiserve.errors import InvalidInputError, NotFoundError
 from xaiserve.metrics.deletion import SCORES
-from xaiserve.pipelines.progress import PROGRESS, Progress
-from xaiserve.serve import jobs as serve_jobs
+from xaiserve.pipelines.progress import Progress
 from xaiserve.serve.jobs import Jobs
 from xaiserve.serve.model_settings import ModelSettings
 from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 from xaiserve.serve.settings import Jobs as JobSettings
+from xaiserve.storage.local import LocalStore
 
 
 class Cluster(JobServer):
@@ -114,7 +115,7 @@ async def test_the_same_job_while_it_runs_is_that_job_and_later_goes_on(
     same = await post(client, tmp_path, workers=3)
     cluster.end("job-0", "FAILED")
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "job.json").write_text("{}")
+    (tmp_path / "out" / "_job.json").write_text("{}")
     again = await post(client, tmp_path)
 
     assert (same.status_code, same.json()["id"]) == (200, "job-0")
@@ -129,7 +130,7 @@ async def test_another_job_with_the_same_output_is_a_conflict(
     if ended:
         cluster.end("job-0")
         (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "job.json").write_text("{}")
+        (tmp_path / "out" / "_job.json").write_text("{}")
     answer = await post(client, tmp_path, seed=1)
 
     assert (answer.status_code, "job-0" in answer.json()["detail"]) == (409, True)
@@ -213,10 +214,13 @@ async def test_progress_and_logs_are_told(client: httpx.AsyncClient, tmp_path: P
     (tmp_path / "out").mkdir()
     progress = Progress(state="running", total=10, done=4, per_second=2.0)
     (tmp_path / "out" / PROGRESS).write_bytes(progress.to_json())
-    (listed,) = (await client.get("/v1/jobs")).json()["jobs"]
+    with owned(LocalStore(tmp_path / "out")):
+        (listed,) = (await client.get("/v1/jobs")).json()["jobs"]
+    (dead,) = (await client.get("/v1/jobs")).json()["jobs"]
 
     assert (before["state"], before["progress"]) == ("running", None)
     assert (listed["progress"]["done"], listed["progress"]["seconds_left"]) == (4, 3.0)
+    assert (listed["progress"]["state"], dead["progress"]["state"]) == ("running", "dead")
     assert (await client.get("/v1/jobs/job-0/logs")).text == "job-0 has written this\n"
 
 
@@ -228,7 +232,8 @@ async def test_a_running_job_is_asked_to_end_and_one_that_has_not_begun_is_stopp
     await post(client, tmp_path)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / PROGRESS).write_bytes(Progress(state="running", total=10).to_json())
-    ending = await client.delete("/v1/jobs/job-1")
+    with owned(LocalStore(tmp_path / "out")):
+        ending = await client.delete("/v1/jobs/job-1")
 
     assert (stopped.status_code, stopped.json()["state"]) == (202, "stopped")
     assert ending.json()["state"] == "running"
@@ -255,8 +260,3 @@ async def test_without_a_cluster_that_runs_jobs_it_is_503_with_the_reason(
 
     assert "jobs.outputs" in details[0]
     assert "answers no Ray job server" in details[1]
-
-
-def test_progress_is_read_where_jobs_write_it():
-    assert serve_jobs.PROGRESS == PROGRESS
-    assert json.loads(Progress(state="running", total=1).to_json())["state"] in serve_jobs.LOOKING

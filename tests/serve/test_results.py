@@ -19,10 +19,11 @@ from xaiserve.serve.kept.accepted import Accepted, accepted_of
 from xaiserve.serve.kept.explanations import Explanations
 from xaiserve.serve.kept.idempotency import Replays
 from xaiserve.serve.kept.patience import patiently
-from xaiserve.serve.kept.result_store import LEASE_S, Ended, ResultStore
+from xaiserve.serve.kept.result_store import Ended, ResultStore
 from xaiserve.serve.kept.results import Results
 from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
+from xaiserve.storage.leases import LEASE_S
 from xaiserve.storage.local import LocalStore
 from xaiserve.storage.objects import ObjectStore
 

@@ -16,8 +16,8 @@ from typing import Final
 
 import ray
 
+from xaiserve.cli.handing_over import arguments
 from xaiserve.cli.status import read_progress
-from xaiserve.cli.submit import arguments
 from xaiserve.data.dataset import read_manifest, write_dataset
 from xaiserve.data.planted import planted_samples
 from xaiserve.errors import ConflictError, NotFoundError

@@ -12,8 +12,9 @@ from typing import Literal
 
 import torch
 
-from xaiserve.api import contrasts_for, load_case, outcomes, scores_plan
+from xaiserve.api import load_case, outcomes, scores_plan
 from xaiserve.cli.options import named_source
+from xaiserve.contrast_use import contrasts_for
 from xaiserve.contrasts.base import ContrastProvider, asker, with_contrasts
 from xaiserve.contrasts.opening import ContrastSettings, open_provider, settings_of
 from xaiserve.errors import XaiServeError

@@ -62,9 +62,11 @@ def command(
     A method that has no answer for an image says so in its place. Methods that compare with a
     contrast picture are drawn if it is said where those come from.
     """
+    if out.suffix.lower() != ".png":
+        raise InvalidInputError(f"--out must end in .png, got {out}")
     # Here, because they import torch.
-    from xaiserve.api import check_contrast_use, contrasts_for
     from xaiserve.cli.comparing import compared, drawable
+    from xaiserve.contrast_use import check_contrast_use, contrasts_for
     from xaiserve.contrasts.opening import settings_of, settings_of_model
     from xaiserve.explainers.registry import make_explainer
     from xaiserve.models.loading import load_classifier

@@ -45,8 +45,14 @@ def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     facts += [(f"format {kind}", _format(one)) for kind, one in found["formats"].items()]
     if found["spec"] is not None:
-        facts += [(key, _short(value)) for key, value in found["spec"].items()]
+        told = found["spec"] | {"rule": _rule(found["spec"]["rule"])}
+        facts += [(key, _short(value)) for key, value in told.items()]
     return facts
+
+
+def _rule(rule: Mapping[str, Any]) -> str:
+    thresholds = _short(rule["thresholds"])
+    return f"at least {thresholds}" if rule["thresholds"] else "the class that scores highest"
 
 
 def _format(one: Mapping[str, Any]) -> str:

@@ -10,11 +10,12 @@ from xaiserve.errors import InvalidInputError
 @click.command(name="report")
 @click.argument("output", metavar="OUT")
 @click.option(
-    "--to",
+    "--out",
+    "page",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A file of this machine; report.html beside the rows by default.",
+    help="A file of this machine; _report.html beside the rows by default.",
 )
-def command(output: str, to: Path | None) -> None:
+def command(output: str, page: Path | None) -> None:
     """Write the page of the finished job whose rows are at OUT, a folder or s3:// prefix.
 
     It shows scores with intervals, the number of explanations per image, and the best and the
@@ -26,12 +27,12 @@ def command(output: str, to: Path | None) -> None:
     from xaiserve.storage.opening import open_store
 
     store = open_store(output)
-    if to is None:
+    if page is None:
         write_report(store)
         click.echo(f"wrote {store.uri.rstrip('/')}/{REPORT}")
         return
     try:
-        to.write_text(job_page(job_report(store)), encoding="utf-8")
+        page.write_text(job_page(job_report(store)), encoding="utf-8")
     except OSError as error:
-        raise InvalidInputError(f"--to {to} cannot be written: {error.strerror}") from error
-    click.echo(f"wrote {to}")
+        raise InvalidInputError(f"--out {page} cannot be written: {error.strerror}") from error
+    click.echo(f"wrote {page}")

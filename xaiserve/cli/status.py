@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xaiserve.cli.submit import ADDRESS
-from xaiserve.errors import ArtifactNotFoundError, NotFoundError, XaiServeError
+from xaiserve.errors import NotFoundError, XaiServeError
 
 if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
     from xaiserve.dispatch.submission import SubmittedJob
@@ -46,13 +46,13 @@ def read_progress(out: str) -> "Progress":
     NotFoundError
         No job has begun there.
     """
-    from xaiserve.pipelines.progress import PROGRESS, Progress
+    from xaiserve.pipelines import progress
     from xaiserve.storage.opening import open_store
 
-    try:
-        return Progress.from_json(open_store(out).read(PROGRESS))
-    except ArtifactNotFoundError as error:
-        raise NotFoundError(f"output {out} holds no job") from error
+    found = progress.read_progress(open_store(out))
+    if found is None:
+        raise NotFoundError(f"output {out} holds no job")
+    return found
 
 
 def _progress(job: "SubmittedJob") -> "Progress | str":

@@ -2,27 +2,15 @@
 
 import json
 import os
-import shlex
-import sys
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import click
 
-from xaiserve.cli.options import (
-    SEED,
-    contrast_options,
-    each_once,
-    filled_settings,
-    precision_option,
-)
-from xaiserve.errors import InvalidInputError
+from xaiserve.cli.configuring import make_config
+from xaiserve.cli.handing_over import hand_over
+from xaiserve.cli.options import SEED, contrast_options, precision_option
 
 if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
-    from xaiserve.contrasts.opening import ContrastSettings
     from xaiserve.pipelines.cluster import Placement
     from xaiserve.pipelines.config import JobConfig
     from xaiserve.pipelines.progress import Progress
@@ -31,8 +19,6 @@ if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
 KINDS: Final = ("explain", "pointing-game")
 ADDRESS: Final = "http://127.0.0.1:8265"
 SOME_FAILED: Final = 1
-
-_HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @click.command(name="submit")
@@ -95,77 +81,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # Any: click's valu
         return
     if flags["local"]:
         ctx.exit(_run_here(config, crew, as_json=flags["as_json"]))
-    ctx.exit(_hand_over(config, crew, **{key: flags[key] for key in flags if key != "local"}))
-
-
-def make_config(
-    *, kind: str, named_model: str, methods: str, settings: Sequence[str], **rest: Any
-) -> "JobConfig":
-    """Turn the options of the command into a job's configuration.
-
-    Raises
-    ------
-    InvalidInputError
-        An option is wrong; the message names it.
-    """
-    from xaiserve.api import contrasts_for
-    from xaiserve.contrasts.opening import settings_of
-    from xaiserve.explainers.registry import make_explainer
-    from xaiserve.pipelines import explain, pointing_game
-
-    name, equals, source = named_model.partition("=")
-    if not (name and equals and source):
-        raise InvalidInputError(f"--model must be NAME=DIR, got {named_model!r}")
-    names = _names(methods)
-    tolerance = rest.pop("tolerance_px")
-    told = settings_of(
-        rest.pop("contrast", None),
-        rest.pop("translator", None),
-        each_once(rest.pop("contrast_options", ()), "--contrast-set"),
-    )
-    contrasts = contrasts_for([make_explainer(each) for each in names], told, source)
-    given = rest | {
-        "model": name,
-        "model_source": _absolute(source),
-        "methods": names,
-        "options": filled_settings(settings, names),
-        "scores": _names(rest.pop("scores", None) or ""),
-        "images": _absolute(rest["images"]),
-        "images_root": _absolute(rest["images_root"]) if rest.get("images_root") else None,
-        **_placed(contrasts),
-        "out": str(Path(rest["out"]).absolute()) if _is_path(rest["out"]) else rest["out"],
-    }
-    if kind == "pointing-game":
-        wished = {} if tolerance is None else {"tolerance_px": tolerance}
-        return pointing_game.Config(**given, **wished)
-    if tolerance is not None:
-        raise InvalidInputError(f"--tolerance-px is for pointing-game, got kind {kind}")
-    return explain.Config(**given)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _placed(contrasts: "ContrastSettings | None") -> dict[str, Any]:
-    """Return the job's fields, with a place that is absolute, for workers have other folders."""
-    if contrasts is None:
-        return {}
-    placed = contrasts.at(_absolute(contrasts.place)) if contrasts.place else contrasts
-    return {
-        "contrast": placed.contrast,
-        "translator": placed.translator,
-        "contrast_options": dict(placed.options),
-    }
-
-
-def _is_path(address: str) -> bool:
-    return "://" not in address
-
-
-def _absolute(source: str) -> str:
-    """Make a path that exists here absolute, for workers have other working folders."""
-    return str(Path(source).absolute()) if _is_path(source) and Path(source).exists() else source
+    ctx.exit(hand_over(config, crew, **{key: flags[key] for key in flags if key != "local"}))
 
 
 def _estimate(config: "JobConfig", crew: dict[str, Any], *, as_json: bool) -> None:
@@ -218,119 +134,3 @@ def _told(totals: "Totals") -> str:
     if totals.failed > len(totals.reasons):
         lines.append("  ...; column error_text has them all")
     return "\n".join(lines)
-
-
-def _hand_over(
-    config: "JobConfig",
-    crew: dict[str, Any],
-    *,
-    address: str,
-    upload: bool,
-    wait: bool,
-    as_json: bool,
-) -> int:
-    from xaiserve.dispatch.submission import JobServer
-
-    server = JobServer(address)
-    here = urlsplit(address).hostname in _HERE
-    images = reachable_images(config, here=here, upload=upload)
-    if upload:  # the rows are in a manifest with whole addresses now
-        config = replace(config, images_root=None, folder_labels=False)
-    python = sys.executable if here else "python"
-    job_id = server.submit(entrypoint(python, config, crew, images), out=config.out)
-    if as_json:
-        click.echo(json.dumps({"job": job_id, "out": config.out, "address": address}))
-    else:
-        click.echo(job_id)
-    if not wait:
-        return 0
-    for piece in server.follow(job_id):
-        click.echo(piece, nl=False, err=True)
-    return 0 if server.find(job_id).state == "SUCCEEDED" else SOME_FAILED
-
-
-def reachable_images(config: "JobConfig", *, here: bool, upload: bool) -> str:
-    """Return what the cluster shall read, which need not be this machine.
-
-    Raises
-    ------
-    InvalidInputError
-        Images or output are paths of this machine and the cluster is elsewhere.
-    """
-    from xaiserve.pipelines.uploading import upload as send
-    from xaiserve.storage.images import expand
-    from xaiserve.storage.opening import open_store
-
-    if not here and _is_path(config.out):
-        raise InvalidInputError(
-            f"--out must be s3://bucket/prefix for a cluster on other machines, got {config.out}"
-        )
-    contrasts = config.contrasts
-    if not here and contrasts and config.contrast and contrasts.place:
-        _check_reachable("--contrast", contrasts.place)
-    if upload:
-        rows = expand(
-            config.images,
-            config.limit,
-            root=config.images_root,
-            folder_labels=config.folder_labels,
-        )
-        return send(rows, open_store(config.out))
-    if not here and _is_path(config.images):
-        raise InvalidInputError(
-            f"--images {config.images} is a path of this machine, which the cluster cannot read; "
-            "give an s3:// address, or --upload to copy the images to --out"
-        )
-    return config.images
-
-
-def _check_reachable(option: str, place: str) -> None:
-    if _is_path(place):
-        raise InvalidInputError(
-            f"{option} {place} is a path of this machine, which the cluster cannot read; give an "
-            "s3:// address"
-        )
-
-
-def entrypoint(python: str, config: "JobConfig", crew: dict[str, Any], images: str) -> str:
-    """Write the shell command that runs ``config`` on a cluster's head; see `arguments`."""
-    return shlex.join([python, "-m", "xaiserve", *arguments(config, crew, images)])
-
-
-def arguments(config: "JobConfig", crew: dict[str, Any], images: str) -> list[str]:
-    """Write the command line that runs ``config`` in place, on a cluster's head."""
-    options = {
-        "--images": images,
-        "--model": f"{config.model}={config.model_source}",
-        "--methods": ",".join(config.methods),
-        "--out": config.out,
-        "--seed": config.seed,
-        "--limit": config.limit,
-        "--max-inputs": config.max_inputs,
-        "--scores": ",".join(config.scores) or None,
-        "--format": config.model_format,
-        "--device": config.device,
-        "--precision": config.precision,
-        "--contrast": config.contrast,
-        "--translator": config.translator,
-        "--translator-device": config.translator_device,
-        "--tolerance-px": getattr(config, "tolerance_px", None),
-        "--images-root": config.images_root,
-        "--tasks-per-part": config.tasks_per_part,
-        "--max-error-share": config.max_error_share,
-        **{f"--{name.replace('_', '-')}": value for name, value in crew.items()},
-    }
-    words = ["submit", config.kind, "--local"]
-    for name, value in options.items():
-        words += [] if value is None else [name, str(value)]
-    for method, settings in config.options.items():
-        for key, value in settings.items():
-            words += ["--set", f"{method}.{key}={value}"]
-    for key, value in config.contrast_options.items():
-        words += ["--contrast-set", f"{key}={value}"]
-    flags = {
-        "--folder-labels": config.folder_labels,
-        "--retry-errors": config.retry_errors,
-        "--trust-code": config.trust_code,
-    }
-    return [*words, *(flag for flag, given in flags.items() if given)]

@@ -8,11 +8,11 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from xaiserve.api import check_contrast_use
 from xaiserve.cli.explaining import Result, Wish, results
 from xaiserve.cli.fanning import engine_for, loader
 from xaiserve.cli.files import Files
 from xaiserve.cli.main import FAILED, MISUSE, MISUSES
+from xaiserve.contrast_use import check_contrast_use
 from xaiserve.errors import NoExplanationError
 from xaiserve.explainers.base import Explainer
 from xaiserve.explainers.registry import make_explainer

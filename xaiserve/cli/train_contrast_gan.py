@@ -12,8 +12,8 @@ import click
 from xaiserve.cli.options import SEED, Pair, Seconds, each_once
 
 if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
+    from xaiserve.pipelines.gan_training import Config, Summary
     from xaiserve.pipelines.progress import Progress
-    from xaiserve.pipelines.train_gan import Config, Summary
 
 _SHOWN: Final = 5
 
@@ -100,7 +100,7 @@ def make_config(
     InvalidInputError
         An option is wrong; the message names it.
     """
-    from xaiserve.pipelines.train_gan import Config
+    from xaiserve.pipelines.gan_training import Config
 
     named = {"epochs": epochs, "side": side, "channels": channels}
     given = [*settings, *((key, str(value)) for key, value in named.items() if value is not None)]

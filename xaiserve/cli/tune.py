@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from xaiserve.cli.configuring import make_config as make_sample
 from xaiserve.cli.options import SEED, contrast_options, precision_option
-from xaiserve.cli.submit import make_config as make_sample
 
 if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
     from xaiserve.pipelines.progress import Progress

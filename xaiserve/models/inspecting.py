@@ -7,8 +7,9 @@ from typing import Any, Final
 import torch
 
 from xaiserve.errors import XaiServeError
+from xaiserve.models.choosing import choose_format
 from xaiserve.models.factory import call_factory, factory_bytes
-from xaiserve.models.loading import choose_format, default_name
+from xaiserve.models.loading import default_name
 from xaiserve.models.onnx_classifier import external_files, onnx_runner
 from xaiserve.models.remote_classifier import load_remote
 from xaiserve.models.remote_options import is_remote

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from xaiserve.errors import InvalidInputError
+from xaiserve.models.choosing import choose_format
 from xaiserve.models.classifier import DifferentiableClassifier
 from xaiserve.models.export_cache import ExportCache, default_cache_folder
 from xaiserve.models.exported_classifier import load_exported
@@ -150,48 +151,6 @@ def default_name(source: str | Path) -> str:
         return str(source)
     path = Path(source)
     return path.resolve().name if path.is_dir() else path.stem
-
-
-def choose_format(
-    found: ModelFiles,
-    device: torch.device,
-    wished: Format | None,
-    precision: Precision = "fp32",
-) -> Format:
-    """Choose the format that scores.
-
-    Raises
-    ------
-    InvalidInputError
-        The wished format is not there, or nothing there can be loaded on that device, or in that
-        precision.
-    """
-    kind = wished or found.named
-    if kind is not None and kind not in found.weights:
-        raise InvalidInputError(
-            f"format must be one of {', '.join(found.weights)} for {found.folder}, got {kind!r}"
-        )
-    candidates = found.formats if kind is None else (kind,)
-    if not candidates or (kind == "safetensors" and not found.names_architecture):
-        raise _bare_state_dict(found)
-    for candidate in candidates:
-        if candidate != "onnx" or (device.type == "cpu" and precision == "fp32"):
-            return candidate
-    word, only, got = (
-        ("precision", "fp32", precision) if device.type == "cpu" else ("device", "cpu", str(device))
-    )
-    raise InvalidInputError(
-        f"{word} must be {only} for the ONNX file of {found.folder}, got {got!r}; "
-        f"safetensors and .pt2 models run in other {word}s"
-    )
-
-
-def _bare_state_dict(found: ModelFiles) -> InvalidInputError:
-    return InvalidInputError(
-        f"{found.weights['safetensors'][0]} is a bare state dict, and no config.json beside it "
-        "names its architecture: name the factory that builds the network in architecture.json "
-        '({"factory": "package.module:name"}, with --trust-code), or export it to ONNX'
-    )
 
 
 def _from_files(found: ModelFiles, kind: Format, wishes: _Wishes) -> LoadedClassifier:

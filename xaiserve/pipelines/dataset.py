@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from xaiserve.api import check_contrast_use
+from xaiserve.contrast_use import check_contrast_use
 from xaiserve.dispatch.cancelling import Lookout, forget
+from xaiserve.dispatch.owning import Ownership, owned
 from xaiserve.errors import JobStoppedError, XaiServeError
 from xaiserve.explainers.base import Explainer, GradientExplainer, needs_of
 from xaiserve.explainers.registry import make_explainer
@@ -174,14 +175,31 @@ def run_job(job: Job, placement: Placement, tell: Callable[[Progress], None]) ->
     Raises
     ------
     ConflictError
-        The output holds another configuration, or the input changes while the job runs.
+        The output holds another configuration, another process works on it, or the input changes
+        while the job runs.
     JobStoppedError
-        It was cancelled, or too many rows hold errors.
+        It was cancelled, too many rows hold errors, or another process has taken over.
     StoreUnavailableError, ModelUnavailableError
         The job could not go on; what was published stays, and running again goes on from there.
     """
     store = open_store(job.config.out)
     results = open_results(store, job.settings)
+
+    def wait(reason: str) -> None:
+        tell(Progress(state="waiting", total=job.total, reason=reason))
+
+    with owned(store, wait) as ownership:
+        return _owned_run(job, results, placement, ownership, tell)
+
+
+def _owned_run(
+    job: Job,
+    results: ResultSet,
+    placement: Placement,
+    ownership: Ownership,
+    tell: Callable[[Progress], None],
+) -> Progress:
+    store = open_store(job.config.out)
     forget(store)
     tasks = job.task_ids()
     outcomes = results.done().among(tasks)
@@ -199,12 +217,13 @@ def run_job(job: Job, placement: Placement, tell: Callable[[Progress], None]) ->
     del outcomes
     try:
         if read_manifest(store) is None:
-            _run(job, results, placement, (tasks, done), reporter)
+            _run(job, results, placement, (tasks, done), reporter=reporter, ownership=ownership)
         else:
             results.finish(tasks)
     except BaseException as error:
-        with suppress(XaiServeError):  # the first error says why; a lost store refuses this, too
-            reporter.enter(_ended_as(error), str(error))
+        if not ownership.lost:  # else another driver tells
+            with suppress(XaiServeError):  # the first error says why; a lost store refuses, too
+                reporter.enter(_ended_as(error), str(error))
         raise
     return reporter.enter("done")
 
@@ -214,13 +233,16 @@ def _run(
     results: ResultSet,
     placement: Placement,
     sets: tuple[IdSet, IdSet],
+    *,
     reporter: Reporter,
+    ownership: Ownership,
 ) -> None:
     """Explain and merge; ``sets`` are all tasks and those that are done."""
     tasks, done = sets
     lookout = Lookout(open_store(job.config.out))
 
     def watch() -> None:
+        ownership.check()
         lookout.check()
         reporter.beat()
 

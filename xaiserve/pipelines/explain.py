@@ -48,7 +48,7 @@ def run(
 ) -> Summary:
     """Explain a data set; running again after a stop goes on where it was.
 
-    The summary of a job with scores is published as ``summary.json``, too.
+    The summary of a job with scores is published as ``_summary.json``, too.
 
     Raises
     ------

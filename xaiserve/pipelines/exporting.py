@@ -19,7 +19,8 @@ from xaiserve.storage.pictures import decode, encode_png
 from xaiserve.storage.records import TaskRow
 
 SHORT: Final = (
-    *("row_id", METHOD, "status", "target_label", "confidence", "model_inputs", "error_text"),
+    *("image_name", "row_id", METHOD, "status", "target_label", "confidence"),
+    *("model_inputs", "error_text"),
 )
 """Columns that a table has where none are named."""
 

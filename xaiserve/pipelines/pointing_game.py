@@ -64,7 +64,7 @@ def plan(config: Config) -> Job:
 def run(
     config: Config, placement: Placement, tell: Callable[[Progress], None] = lambda _: None
 ) -> Summary:
-    """Explain a data set and score it; the summary is published as ``summary.json``, too.
+    """Explain a data set and score it; the summary is published as ``_summary.json``, too.
 
     Raises
     ------

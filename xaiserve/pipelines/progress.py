@@ -1,27 +1,24 @@
-"""How far a job has come: for the terminal, and as ``progress.json`` beside its rows."""
+"""How far a job has come: for the terminal, and as ``_progress.json`` beside its rows."""
 
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from typing_extensions import override
 
+from xaiserve.dispatch.progress import DEAD, GOING, PROGRESS, last_told
 from xaiserve.errors import JobStoppedError
 from xaiserve.storage.objects import ObjectStore
 
-PROGRESS: Final = "progress.json"
 EVERY_S: Final = 2.0
 
 BEAT_S: Final = 10.0
-"""A job says that it lives at least as often, as long as it has a driver."""
+"""A job says at least as often that it goes on."""
 
-SILENT_S: Final = 120.0
-"""Without a word for so long, its driver is taken to be dead."""
-
-State = Literal["running", "merging", "done", "failed", "stopped", "cancelled"]
+State = Literal["waiting", "running", "merging", "done", "failed", "stopped", "cancelled", "dead"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +28,10 @@ class Progress:
     Parameters
     ----------
     state
-        ``merging`` has all rows and puts them into few files. ``stopped`` was interrupted
-        or had too many errors, ``cancelled`` was asked to end, ``failed`` could not go on; all go
-        on when run again.
+        ``waiting`` is for another process, and said to nobody but the terminal. ``merging`` has
+        all rows and puts them into few files. ``stopped`` was interrupted or had too many errors,
+        ``cancelled`` was asked to end, ``failed`` could not go on, the driver of ``dead`` was
+        killed; all go on when run again.
     reason
         Why it stopped or failed, in a sentence.
     done, total
@@ -72,15 +70,9 @@ class Progress:
     updated: float = 0.0
 
     @property
-    def silent(self) -> bool:
-        """Say whether it should go on and has not been heard of for long."""
-        going = self.state in {"running", "merging"} and self.updated > 0
-        return going and time.time() - self.updated > SILENT_S
-
-    @property
     def runs(self) -> bool:
         """Say whether it goes on."""
-        return self.state in {"running", "merging"} and not self.silent
+        return self.state in GOING
 
     @property
     def seconds_left(self) -> float | None:
@@ -92,14 +84,15 @@ class Progress:
         return json.dumps(dataclasses.asdict(self) | {"seconds_left": self.seconds_left}).encode()
 
     @classmethod
-    def from_json(cls, data: bytes) -> "Progress":
+    def from_json(cls, told: Mapping[str, Any]) -> "Progress":  # Any: JSON
         """Read what `to_json` wrote."""
         known = {each.name for each in dataclasses.fields(cls)}
-        return cls(**{key: value for key, value in json.loads(data).items() if key in known})
+        return cls(**{key: value for key, value in told.items() if key in known})
 
     @override
     def __str__(self) -> str:
-        state = "dead (run it again to go on)" if self.silent else self.state
+        dead = "dead (nobody works on it; run it again to go on)"
+        state = dead if self.state == DEAD else self.state
         told = [f"{state}: {self.done}/{self.total} {self.unit}"]
         if self.failed:
             told.append(f"{self.failed} failed")
@@ -112,6 +105,12 @@ class Progress:
         if self.reason:
             told.append(self.reason)
         return ", ".join(told)
+
+
+def read_progress(store: ObjectStore) -> Progress | None:
+    """Read how far the job of an output is; see `last_told`."""
+    told = last_told(store)
+    return None if told is None else Progress.from_json(told)
 
 
 def duration(seconds: float) -> str:
@@ -183,7 +182,7 @@ class Reporter:
             self._write()
 
     def beat(self) -> None:
-        """Say that the job lives, if nothing has been said for a while."""
+        """Say that the job goes on, if nothing has been said for a while."""
         if self._clock() - self._told >= BEAT_S:
             self._write()
 

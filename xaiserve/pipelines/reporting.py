@@ -21,7 +21,7 @@ from xaiserve.pipelines.tables import POINTING_KIND, columns_for, is_scored, tab
 from xaiserve.pipelines.totals import Totals, read_totals
 from xaiserve.report.job import Distribution, Example, JobReport, job_page
 from xaiserve.report.overlays import over_original
-from xaiserve.report.page import embeddable, number
+from xaiserve.report.page import Figure, embeddable, figures, number
 from xaiserve.report.panels import draw
 from xaiserve.report.presenting import presenter_of
 from xaiserve.storage.dataset import each_row, read_manifest
@@ -30,13 +30,14 @@ from xaiserve.storage.pictures import decode
 from xaiserve.storage.records import TaskRow
 from xaiserve.storage.versions import JOB
 
-REPORT: Final = "report.html"
+REPORT: Final = "_report.html"
 _SIDE_PX: Final = 1000
+_PANEL_PX: Final = 480
 _COMMON: Final = ("method", "row_id", "image_name", "status", "error_text", "target_label")
 
 
 def write_report(store: ObjectStore) -> str:
-    """Write ``report.html`` beside the rows of a finished job, and return its text.
+    """Write ``_report.html`` beside the rows of a finished job, and return its text.
 
     Raises
     ------
@@ -128,14 +129,23 @@ def _example(task: TaskRow, result: Explanation, scored: Row) -> Example:
         facts.append(("insertion", number(scored["insertion"])))
         facts.append(("deletion", number(scored["deletion"])))
     picture: bytes | None = None
+    own: tuple[Figure, ...] = ()
+    broad = False
     try:
         original = decode(read_image(task.image_uri)).image
     except XaiServeError as error:
         facts.append(("no picture", str(error)))
     else:
-        drawn = draw(over_original(result, _frame(task), original, getattr(result, "region", None)))
-        picture = embeddable(drawn, _SIDE_PX)
-    return Example(name=task.image_name or task.row_id, facts=tuple(facts), picture=picture)
+        found = over_original(result, _frame(task), original, getattr(result, "region", None))
+        own, broad = figures(found.panels, _PANEL_PX), found.sets is not None
+        picture = None if own else embeddable(draw(found), _SIDE_PX)
+    return Example(
+        name=task.image_name or task.row_id,
+        facts=tuple(facts),
+        picture=picture,
+        broad=broad,
+        figures=own,
+    )
 
 
 def _frame(task: TaskRow) -> Frame:

@@ -16,7 +16,7 @@ from xaiserve.pipelines.totals import Totals, read_totals
 from xaiserve.storage.dataset import each_row
 from xaiserve.storage.objects import ObjectStore
 
-SUMMARY: Final = "summary.json"
+SUMMARY: Final = "_summary.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ def summarise(store: ObjectStore, config: JobConfig) -> Summary:
 
 
 def publish(store: ObjectStore, config: JobConfig) -> Summary:
-    """Summarise a job, and write ``summary.json`` beside its rows if it has scores."""
+    """Summarise a job, and write ``_summary.json`` beside its rows if it has scores."""
     found = summarise(store, config)
     if found.table is not None:
         store.write(SUMMARY, json.dumps(found.to_json(), indent=1).encode())

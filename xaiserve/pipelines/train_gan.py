@@ -4,18 +4,18 @@ Checkpoints are our own objects beside the result, not Ray's: so a training goes
 or its whole cluster has died, on a disk as in a bucket, by running the same command again.
 """
 
-import dataclasses
 import json
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import ray.train
 from ray.train.torch import TorchTrainer
 
+from xaiserve.dispatch.owning import owned
+from xaiserve.dispatch.progress import PROGRESS
 from xaiserve.errors import (
     ArtifactNotFoundError,
     ConflictError,
@@ -25,12 +25,11 @@ from xaiserve.errors import (
     XaiServeError,
 )
 from xaiserve.gan.images import check_folders, folder_labels
-from xaiserve.gan.options import PRESETS, Preset, PresetName, with_settings
-from xaiserve.gan.session import Ended, Habits
+from xaiserve.gan.session import Habits
 from xaiserve.gan.translator import CONFIG
-from xaiserve.parameters import MAX_SEED
 from xaiserve.pipelines.cluster import Placement, ray_for
-from xaiserve.pipelines.progress import EVERY_S, PROGRESS, Progress
+from xaiserve.pipelines.gan_training import Config, Summary
+from xaiserve.pipelines.progress import EVERY_S, Progress
 from xaiserve.pipelines.train_gan_worker import Crew, Task, work
 from xaiserve.storage.objects import ObjectStore, read_if_there
 from xaiserve.storage.opening import is_s3, open_store
@@ -38,112 +37,6 @@ from xaiserve.storage.opening import is_s3, open_store
 FINGERPRINT: Final = "training/config.json"
 RESTARTS: Final = 3
 """Of workers that die, before the training is given up."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """What is trained on what, and where it goes.
-
-    Parameters
-    ----------
-    images
-        Two folders or ``s3://`` prefixes; their names are the classes.
-    out
-        Folder or ``s3://bucket/prefix`` of the translator; one training per output.
-    preset, settings
-        A preset, and fields of its `Architecture` or `TrainingOptions` to change, as texts.
-    seed
-        All randomness is derived from it; 0 to `MAX_SEED`.
-    held_out
-        Share of each class that is not trained on, for sample sheets and the card.
-    max_seconds, checkpoint_s, sheet_s
-        See `Habits`.
-    classifier, trust_code
-        Of the guide, as `load_classifier` takes them; no guide when none.
-    """
-
-    images: tuple[str, ...]
-    out: str
-    preset: PresetName = "cpu"
-    settings: Mapping[str, str] = field(default_factory=dict)
-    seed: int = 0
-    held_out: float = 0.1
-    max_seconds: float | None = None
-    checkpoint_s: float = 60.0
-    sheet_s: float = 300.0
-    classifier: str | None = None
-    trust_code: bool = False
-
-    def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise InvalidInputError(
-                f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}"
-            )
-        if not 0 <= self.seed <= MAX_SEED:
-            raise InvalidInputError(f"seed must be from 0 to {MAX_SEED}, got {self.seed}")
-        if not 0 < self.held_out < 1:
-            raise InvalidInputError(f"held_out must be between 0 and 1, got {self.held_out:g}")
-        for name in ("max_seconds", "checkpoint_s", "sheet_s"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InvalidInputError(f"{name} must be above 0, got {value:g}")
-
-    def wanted(self) -> Preset:
-        """Return the preset with its changes.
-
-        Raises
-        ------
-        InvalidInputError
-            A setting is unknown or out of range.
-        """
-        return with_settings(PRESETS[self.preset], dict(self.settings))
-
-    def deciding(self) -> dict[str, Any]:  # Any: JSON
-        """Return what decides the weights; how long it may take and when it saves do not."""
-        wanted = self.wanted()
-        return {
-            "images": list(self.images),
-            "architecture": wanted.architecture.to_json(),
-            "options": dataclasses.asdict(wanted.options),
-            "seed": self.seed,
-            "held_out": self.held_out,
-            "classifier": self.classifier,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """A finished training.
-
-    Parameters
-    ----------
-    out
-        The translator's folder.
-    labels
-        Its classes.
-    steps, epochs, seconds, ended
-        See `Outcome`.
-    pictures
-        Trained on and held out.
-    skipped
-        Files that were left out, each with its reason.
-    figures
-        See `Figures`.
-    """
-
-    out: str
-    labels: tuple[str, ...]
-    steps: int
-    epochs: float
-    seconds: float
-    ended: Ended
-    pictures: int
-    skipped: tuple[str, ...]
-    figures: Mapping[str, float | None]
-
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
-        """Return all fields."""
-        return dataclasses.asdict(self)
 
 
 def run(
@@ -156,7 +49,7 @@ def run(
     Raises
     ------
     ConflictError
-        The output holds the training of another configuration.
+        The output holds the training of another configuration, or another process works on it.
     InvalidInputError
         An option is wrong, or a folder has too few readable pictures.
     TrainingFailedError
@@ -166,22 +59,27 @@ def run(
     """
     folder_labels(config.images)
     store = open_store(config.out)
-    mine = _claim(store, config)
-    if not _finished(store, config.max_seconds):
-        try:
-            if placement.address is None:  # else the folders are where the workers are
-                check_folders(config.images)
-            with ray_for(placement), _told(store, tell):
-                _fit(config, placement)
-        except (InvalidInputError, NotFoundError):
-            # Nothing was trained: a command with the mistake mended may have the place.
-            if mine:
-                store.remove(FINGERPRINT)
-            raise
-    return _summary(store)
+
+    def wait(reason: str) -> None:
+        tell(Progress(state="waiting", total=0, unit="steps", reason=reason))
+
+    with owned(store, wait):
+        mine = _sign(store, config)
+        if not _finished(store, config.max_seconds):
+            try:
+                if placement.address is None:  # else the folders are where the workers are
+                    check_folders(config.images)
+                with ray_for(placement), _told(store, tell):
+                    _fit(config, placement)
+            except (InvalidInputError, NotFoundError):
+                # Nothing was trained: a command with the mistake mended may have the place.
+                if mine:
+                    store.remove(FINGERPRINT)
+                raise
+        return _summary(store)
 
 
-def _claim(store: ObjectStore, config: Config) -> bool:
+def _sign(store: ObjectStore, config: Config) -> bool:
     """Write down what is trained here, or check that it is the same; say whether it is new."""
     wanted = json.dumps(config.deciding(), sort_keys=True, indent=1).encode()
     found = read_if_there(store, FINGERPRINT)
@@ -296,7 +194,7 @@ def _told(store: ObjectStore, tell: Callable[[Progress], None]) -> Iterator[None
                 return
             if now != last:
                 last = now
-                tell(Progress.from_json(now))
+                tell(Progress.from_json(json.loads(now)))
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
     thread.start()

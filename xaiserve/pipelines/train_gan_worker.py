@@ -36,7 +36,7 @@ class Crew:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """All that a worker must know; see `train_gan.Config` and `Session`."""
+    """All that a worker must know; see `gan_training.Config` and `Session`."""
 
     images: tuple[str, ...]
     out: str

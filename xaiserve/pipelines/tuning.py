@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from xaiserve.dispatch.owning import Ownership, owned
 from xaiserve.errors import ConflictError, InvalidInputError, JobStoppedError, XaiServeError
 from xaiserve.explainers.preset_file import PresetFile
 from xaiserve.perturb.rng import Keys
@@ -28,7 +29,7 @@ from xaiserve.storage.opening import open_store
 from xaiserve.storage.results import begin
 from xaiserve.storage.trials import TRIALS, read_trials, write_trials
 
-SWEEP: Final = "sweep.json"
+SWEEP: Final = "_sweep.json"
 """What an output is of: written once, before all else."""
 
 _SLICES: Final = 9
@@ -52,7 +53,7 @@ def run(
     Raises
     ------
     ConflictError
-        The output holds another sweep.
+        The output holds another sweep, or another process works on it.
     InvalidInputError
         Images, model, a setting or an option is wrong.
     JobStoppedError
@@ -66,16 +67,34 @@ def run(
     job = plan_sample(config.sample)
     order, invalid = prepare(config, job)
     begin(store, SWEEP, _deciding(config, job, order, invalid))
+
+    def wait(reason: str) -> None:
+        tell(Progress(state="waiting", total=len(order.draws), unit="trials", reason=reason))
+
+    with owned(store, wait) as ownership:
+        return _owned_run(config, placement, (job, order, invalid), ownership, tell)
+
+
+def _owned_run(
+    config: Config,
+    placement: Placement,
+    prepared: tuple[Job, Order, list[Outcome]],
+    ownership: Ownership,
+    tell: Callable[[Progress], None],
+) -> Summary:
+    store, (job, order, invalid) = open_store(config.sample.out), prepared
     kept = _kept(store, order)
     reporter = Reporter(store, total=len(order.draws), resumed=len(kept), tell=tell, unit="trials")
     reporter.start()
     try:
         tried = _tried(config, placement, order, kept, reporter)
+        ownership.check()
         summary = _publish(store, config, job, [*tried, *invalid])
         forget_notes(config.sample.out)
     except BaseException as error:
-        with suppress(XaiServeError):  # the first error says why; a lost store refuses this, too
-            reporter.enter("failed", str(error))
+        if not ownership.lost:  # else another driver tells
+            with suppress(XaiServeError):  # the first error says why; a lost store refuses, too
+                reporter.enter("failed", str(error))
         raise
     reporter.enter("done")
     return summary

@@ -13,7 +13,7 @@ from xaiserve.storage.objects import ObjectStore, exists
 from xaiserve.storage.opening import is_s3
 from xaiserve.storage.results import digest_of
 
-FOLDER: Final = "uploads"
+FOLDER: Final = "_uploads"
 
 
 def upload(rows: Sequence[ImageRow], store: ObjectStore) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from xaiserve.metrics.deletion import InsertionDeletion
 from xaiserve.metrics.estimates import Estimate
 from xaiserve.metrics.summary import BASELINES, Cell, MethodSummary, Summary
-from xaiserve.report.page import environment
+from xaiserve.report.page import Figure, environment
 
 _BAR_STEP_PX: Final = 36
 _BAR_HEIGHT_PX: Final = 76
@@ -28,11 +28,17 @@ class Example:
     picture
         PNG or JPEG; `xaiserve.report.overlays.overlay_png` draws one. None when it cannot be drawn
         any more; ``facts`` should say why.
+    broad
+        The picture holds panels beside each other, whose words must stay legible.
+    figures
+        The method's own panels, shown instead of the picture where it has such.
     """
 
     name: str
     facts: tuple[tuple[str, str], ...]
     picture: bytes | None
+    broad: bool = False
+    figures: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

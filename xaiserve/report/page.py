@@ -76,6 +76,11 @@ def embeddable(picture: PillowImage.Image, max_side_px: int) -> bytes:
     return buffer.getvalue()
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number of things that have a regular plural."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def explain_page(
     shown: Sequence[Shown], failures: Sequence[Document] = (), *, left_out: int = 0
 ) -> str:
@@ -97,7 +102,7 @@ def explain_page(
         .get_template("explain.html")
         .render(
             title=f"Explanations by {first['method']}" if first else "Explanations",
-            subtitle=f"{explained} images explained, {len(failures)} not",
+            subtitle=f"{counted(explained, 'image')} explained, {len(failures)} not",
             method=first["method"] if first else "",
             setting=_setting(first) if first else (),
             parameters=_parameters(first) if first else (),

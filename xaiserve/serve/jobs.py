@@ -1,6 +1,5 @@
 """Jobs over data sets, handed to the cluster's job server as command lines."""
 
-import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -8,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final, Literal, cast
 
 from xaiserve.dispatch.cancelling import ask_to_end
+from xaiserve.dispatch.progress import GOING, last_told
 from xaiserve.dispatch.submission import JobServer, SubmittedJob
 from xaiserve.errors import ConflictError, InvalidInputError, NotFoundError, XaiServeError
 from xaiserve.explainers.registry import make_explainer
@@ -17,16 +17,10 @@ from xaiserve.serve.model_settings import ModelSettings
 from xaiserve.serve.problem_details import UNAVAILABLE_RETRY_S, Kind, Problem
 from xaiserve.serve.problems import ProblemError
 from xaiserve.serve.settings import Jobs as JobSettings
-from xaiserve.storage.objects import exists, read_if_there
+from xaiserve.storage.objects import exists
 from xaiserve.storage.opening import is_s3, open_store
 from xaiserve.storage.results import digest_of
-
-PROGRESS: Final = "progress.json"
-BEGUN: Final = "job.json"
-"""Where a job writes how far it is, and what it writes first."""
-
-LOOKING: Final = frozenset({"running", "merging"})
-"""States in which a job looks whether it shall end."""
+from xaiserve.storage.versions import JOB
 
 NO_JOBS: Final = Kind(503, "no-jobs", "This service runs no jobs")
 
@@ -74,7 +68,7 @@ class Jobs:
                 continue
             if not job.ended and job.fingerprint == fingerprint:
                 return self._body(job), False
-            begun = not job.ended or exists(open_store(asked.out), BEGUN)
+            begun = not job.ended or exists(open_store(asked.out), JOB)
             if begun and job.fingerprint != fingerprint:
                 raise ConflictError(
                     f"out {asked.out} belongs to job {job.job_id}, which is another one; take "
@@ -101,7 +95,7 @@ class Jobs:
         """End a job; what is published stays, and the same job may go on from there."""
         job = self._found(name)
         if not job.ended:
-            if (_progress(job) or {}).get("state") in LOOKING:
+            if (_progress(job) or {}).get("state") in GOING:
                 ask_to_end(open_store(job.out))
             else:  # it has not begun, or cannot be asked
                 self._server().stop(name)
@@ -179,10 +173,9 @@ class Jobs:
 
 def _progress(job: SubmittedJob) -> dict[str, Any] | None:  # Any: JSON
     try:
-        data = read_if_there(open_store(job.out), PROGRESS)
+        return last_told(open_store(job.out))
     except XaiServeError:  # the bucket may be closed to the service: the state is known
         return None
-    return None if data is None else json.loads(data)
 
 
 def _options(options: Mapping[str, object]) -> list[str]:

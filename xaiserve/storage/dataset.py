@@ -2,7 +2,7 @@
 
 Layout under the output's prefix::
 
-    job.json                                  the configuration, written once, before all else
+    _job.json                                 the configuration, written once, before all else
     _parts/method=NAME/part-DIGEST.parquet    rows of some tasks, one write each
     _PARTS.json                               the parts that count, written once, when none lacks
     method=NAME/rows-DIGEST.parquet           many parts' rows, each task's once

@@ -1,4 +1,4 @@
-"""Versions of a job's rows: what this code writes, and what it can read."""
+"""The version of a job's rows: an output has rows of one, or a filter would miss some of them."""
 
 import json
 from collections.abc import Mapping
@@ -7,31 +7,27 @@ from typing import Any, Final
 from xaiserve.errors import InvalidInputError
 from xaiserve.storage.objects import ObjectStore, read_if_there
 
-JOB: Final = "job.json"
+JOB: Final = "_job.json"
 
 SCHEMA_VERSION: Final = 3
 """Raised whenever readers must know which of two kinds of rows they have.
 
-2: files of merged rows. 3: columns of statistics, which are null in rows of 2.
+2: files of merged rows. 3: columns of statistics.
 """
-
-READABLE: Final = (2, SCHEMA_VERSION)
-"""The oldest and the newest version that can be read, and that a job can go on from."""
 
 
 def check_version(store: ObjectStore, version: int) -> None:
-    """Refuse rows of a version that this code does not know.
+    """Refuse rows of another version than this code's.
 
     Raises
     ------
     InvalidInputError
         So they are; the message names both.
     """
-    oldest, newest = READABLE
-    if not oldest <= version <= newest:
+    if version != SCHEMA_VERSION:
         raise InvalidInputError(
             f"output {store.uri} has rows of schema version {version}, and this xaiserve reads "
-            f"{oldest} to {newest}; use the xaiserve that wrote them"
+            f"and writes {SCHEMA_VERSION}; use the xaiserve that wrote them, or another output"
         )
 
 

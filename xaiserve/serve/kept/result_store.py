@@ -25,10 +25,9 @@ from typing import Any, Final
 from xaiserve.errors import ArtifactNotFoundError, ConflictError, NotFoundError
 from xaiserve.serve.incoming.requests import ExplainRequest
 from xaiserve.serve.kept.accepted import Accepted, accepted_of
+from xaiserve.storage import leases
+from xaiserve.storage.leases import Lease, mark_key
 from xaiserve.storage.objects import ObjectStore, Stored, exists, read_if_there
-
-LEASE_S: Final = 20.0
-"""How long a claim holds after it was last written; the clocks of machines must agree better."""
 
 _ID_TIME: Final = 12
 """Hexadecimal digits of milliseconds in an id."""
@@ -52,11 +51,7 @@ class Claim:
     """The right to work on a pending result."""
 
     id: str
-    number: int
-
-    @property
-    def key(self) -> str:
-        return f"pending/{self.id}/{self.number:06}"
+    lease: Lease
 
 
 class ResultStore:
@@ -87,7 +82,7 @@ class ResultStore:
         for field, data in accepted.pictures.items():
             self._store.write(f"results/{name}/{field}", data)
         self._store.write(f"results/{name}/request.json", accepted.to_json())
-        self._store.write(Claim(name, 0).key, b"{}")
+        self._store.write(mark_key(_pending(name), 0), b"{}")
         return accepted
 
     def document(self, name: str, owner: str) -> dict[str, Any]:  # Any: JSON
@@ -123,7 +118,7 @@ class ResultStore:
 
     def progress(self, name: str) -> dict[str, Any]:  # Any: JSON
         """Return what the worker said last; empty while none has begun."""
-        written = self._store.list(f"pending/{name}/")
+        written = self._store.list(_pending(name))
         data = read_if_there(self._store, written[-1]) if written else None
         return {} if data is None else json.loads(data)
 
@@ -135,7 +130,7 @@ class ResultStore:
 
     def forget(self, name: str) -> None:
         """Remove a result; whoever works on it notices and stops."""
-        keys = [*self._store.list(f"results/{name}/"), *self._store.list(f"pending/{name}/")]
+        keys = [*self._store.list(f"results/{name}/"), *self._store.list(_pending(name))]
         # First what makes it exist: what a crash leaves behind is swept up later.
         for key in sorted(keys, key=lambda key: not key.endswith("/request.json")):
             self._remove(key)
@@ -157,23 +152,15 @@ class ResultStore:
         marks
             Its entry in `pending`.
         """
-        last = marks[-1]
-        number = int(last.key.rpartition("/")[2])
-        if number and last.modified > self._clock() - LEASE_S:
+        if leases.is_held(marks[-1], self._clock()):
             return None
-        claim = Claim(name, number + 1)
-        try:
-            self._store.write(claim.key, b'{"progress": null}', create_only=True)
-        except ConflictError:
-            return None
-        return claim
+        lease = leases.take(self._store, _pending(name), marks, {"progress": None})
+        return None if lease is None else Claim(name, lease)
 
     def renew(self, claim: Claim, progress: Mapping[str, object]) -> bool:
         """Go on holding a claim; False when it is lost, or the result was forgotten."""
-        written = self._store.list(f"pending/{claim.id}/")
-        if not written or written[-1] != claim.key:
+        if not leases.renew(self._store, claim.lease, progress):
             return False
-        self._store.write(claim.key, json.dumps(progress).encode())
         if exists(self._store, f"results/{claim.id}/request.json"):
             return True
         self.release(claim)  # forgotten meanwhile, and the mark was written after that
@@ -181,7 +168,7 @@ class ResultStore:
 
     def release(self, claim: Claim) -> None:
         """Let another worker take it now."""
-        self._remove(claim.key)
+        leases.release(self._store, claim.lease)
 
     def request(self, name: str) -> Accepted | None:
         """Read a request again; None when it was forgotten meanwhile.
@@ -206,9 +193,10 @@ class ResultStore:
         """Publish an answer, unless there is one already or nobody wants it any more."""
         name = claim.id
         if read_if_there(self._store, f"results/{name}/request.json") is not None:
-            key = f"results/{name}/answer-{claim.number}.gz"
+            number = claim.lease.number
+            key = f"results/{name}/answer-{number}.gz"
             self._store.write(key, gzip.compress(ended.body, compresslevel=3))
-            mark = {"answer": claim.number, "status": ended.status, "media_type": ended.media_type}
+            mark = {"answer": number, "status": ended.status, "media_type": ended.media_type}
             mark["at"] = self._clock()
             with suppress(ConflictError):
                 data = json.dumps(mark).encode()
@@ -217,7 +205,7 @@ class ResultStore:
 
     def settle(self, name: str) -> None:
         """Take an ended result off the list of pending ones."""
-        for key in self._store.list(f"pending/{name}/"):
+        for key in self._store.list(_pending(name)):
             self._remove(key)
 
     def sweep(self) -> None:
@@ -231,6 +219,10 @@ class ResultStore:
     def _remove(self, key: str) -> None:
         with suppress(ArtifactNotFoundError):  # others remove as well
             self._store.remove(key)
+
+
+def _pending(name: str) -> str:
+    return f"pending/{name}/"
 
 
 def _unknown(name: str) -> NotFoundError:
