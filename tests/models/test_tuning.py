@@ -56,17 +56,30 @@ def test_the_measurement_ends_within_its_budget() -> None:
     assert machine.sizes == [1, 2, 4, 8, 16, 32] * 3 + [1, 2, 4]
 
 
-def test_hopeless_sizes_are_tried_once() -> None:
-    slow_when_large: list[int] = []
-    clock = Machine(0.0, 0.0)
+def test_hopeless_sizes_are_tried_once_and_larger_ones_not_at_all() -> None:
+    asked: list[int] = []
+    machine = Machine(0.0, 0.0)
 
     def score(rows: int) -> None:
-        slow_when_large.append(rows)
-        clock.now_s += rows * (0.001 if rows <= 2 else 0.002)
+        asked.append(rows)
+        machine.now_s += rows * (0.001 if rows <= 2 else 0.002)
 
-    found = measure(score, clock=clock.clock, sizes=(1, 2, 4, 8))
-    assert slow_when_large == [1, 2, 4, 8] + [1, 2] * (PASSES - 1)
+    found = measure(score, clock=machine.clock)
+    assert asked == [1, 2, 4, 8] + [1, 2] * (PASSES - 1)
     assert found == pytest.approx({1: 1000, 2: 1000, 4: 500, 8: 500})
+
+
+def test_one_disturbance_leaves_larger_sizes_in() -> None:
+    asked: list[int] = []
+    machine = Machine(0.0, 0.0)
+
+    def score(rows: int) -> None:
+        machine.now_s += 0.001 + rows * 0.001 + (0.5 if len(asked) == 1 else 0.0)
+        asked.append(rows)
+
+    found = measure(score, clock=machine.clock)
+    assert best(found, 0.0, NEAR_TIE).rows == 16
+    assert asked.count(2) == 1
 
 
 def test_a_model_slower_than_the_budget_is_measured_once() -> None:

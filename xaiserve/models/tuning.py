@@ -1,6 +1,5 @@
 """How many rows a call of a model and a batch should have, by a short measurement."""
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -19,7 +18,8 @@ PASSES: Final = 8
 """Enough of them, where the budget would pay for more."""
 
 HOPELESS: Final = 0.75
-"""Sizes that reach less than this share of the best rate in the first pass are not tried again."""
+"""A size that reaches less than this share of the best rate is not tried again. After two of them
+no larger one is: once caches overflow, they do so more and more."""
 
 GPU_BATCH_COST_S: Final = 1.2e-3
 """What the engine does for a batch of any size, which the measurement does not see: taking,
@@ -133,16 +133,20 @@ def measure(
     """
     start = clock()
     rates: dict[int, float] = {}
-    for number, size in itertools.product(range(PASSES), sizes):
-        if number and rates.get(size, 0.0) < HOPELESS * max(rates.values()):
-            continue
-        guess = rates.get(size) or max(rates.values(), default=0.0)
-        if rates and clock() - start + callers * size / guess > budget_s:
-            break
-        begun = clock()
-        score(size)
-        seconds = max(clock() - begun, 1e-9)
-        rates[size] = max(rates.get(size, 0.0), callers * size / seconds)
+    left, hopeless = list(sizes), list[int]()
+    for number in range(PASSES):
+        for size in left:
+            guess = rates.get(size) or max(rates.values(), default=0.0)
+            if rates and clock() - start + callers * size / guess > budget_s:
+                return rates
+            begun = clock()
+            score(size)
+            seconds = max(clock() - begun, 1e-9)
+            rates[size] = max(rates.get(size, 0.0), callers * size / seconds)
+            hopeless = [size for size in rates if rates[size] < HOPELESS * max(rates.values())]
+            if number == 0 and len(hopeless) > 1 and hopeless[-2:] == list(rates)[-2:]:
+                break
+        left = [size for size in rates if size not in hopeless]
     return rates
 
 

@@ -217,9 +217,10 @@ def _owned_run(
     del outcomes
     try:
         if read_manifest(store) is None:
-            _run(job, results, placement, (tasks, done), reporter=reporter, ownership=ownership)
-        else:
-            results.finish(tasks)
+            return _run(
+                job, results, placement, (tasks, done), reporter=reporter, ownership=ownership
+            )
+        results.finish(tasks)
     except BaseException as error:
         if not ownership.lost:  # else another driver tells
             with suppress(XaiServeError):  # the first error says why; a lost store refuses, too
@@ -236,7 +237,7 @@ def _run(
     *,
     reporter: Reporter,
     ownership: Ownership,
-) -> None:
+) -> Progress:
     """Explain and merge; ``sets`` are all tasks and those that are done."""
     tasks, done = sets
     lookout = Lookout(open_store(job.config.out))
@@ -255,6 +256,7 @@ def _run(
             team.explain(cutter_for(job, done, team.workers), count)
         reporter.enter("merging")
         results.finish(tasks, team.merge)
+        return reporter.enter("done")  # told before Ray is ended, which takes a while
 
 
 def _ended_as(error: BaseException) -> State:
