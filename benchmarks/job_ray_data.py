@@ -83,17 +83,14 @@ def _on_ray_data(job: Job, chunk: int) -> float:
     started = time.perf_counter()
     # One CPU more than workers, or its reading waits for ever for one that is free.
     with ray_for(Placement(cpus=WORKERS + 1)):
-        done = (
-            ray.data.read_json(str(tasks), lines=True)
-            .map_batches(
-                _Explain,
-                batch_size=chunk,
-                compute=ray.data.ActorPoolStrategy(size=WORKERS),
-                num_cpus=1,
-                fn_constructor_args=[order],
-            )
-            .sum("done")
+        published = ray.data.read_json(str(tasks), lines=True).map_batches(
+            _Explain,
+            batch_size=chunk,
+            compute=ray.data.ActorPoolStrategy(size=WORKERS),
+            num_cpus=1,
+            fn_constructor_args=[order],
         )
+        done = sum(row["done"] for row in published.iter_rows())
     if done != job.total:
         raise RuntimeError(f"{job.total} rows were to be done, {done} were")
     return time.perf_counter() - started
