@@ -1,4 +1,4 @@
-# make demo    explain generated images on a local Ray cluster: table, Parquet, report.html
+# make demo    explain generated images on a local Ray cluster: table, Parquet, _report.html
 # make test    every check and test
 # make serve   serve the embedded classifier over HTTP until stopped
 #

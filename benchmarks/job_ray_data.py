@@ -68,10 +68,10 @@ def _planned(home: Path, rows: int) -> Job:
 
 
 def _on_pool(job: Job) -> Progress:
-    """Run the job; return its progress when the last part was published."""
+    """Run the job; return its progress just after the last part was published."""
     told: list[Progress] = []
     run_job(job, Placement(cpus=WORKERS, workers=WORKERS), told.append)
-    return [each for each in told if each.state == "running"][-1]
+    return next(each for each in told if each.state == "merging")
 
 
 def _on_ray_data(job: Job, chunk: int) -> float:
@@ -91,9 +91,10 @@ def _on_ray_data(job: Job, chunk: int) -> float:
             fn_constructor_args=[order],
         )
         done = sum(row["done"] for row in published.iter_rows())
+        seconds = time.perf_counter() - started
     if done != job.total:
         raise RuntimeError(f"{job.total} rows were to be done, {done} were")
-    return time.perf_counter() - started
+    return seconds
 
 
 class _Explain:

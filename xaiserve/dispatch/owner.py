@@ -66,10 +66,11 @@ class Owner:
 
         None of this process, too: that it is there does not tell whether it still works on that.
         """
-        if not self.machine or self.machine != _machine() or self.pid == os.getpid():
+        if not self.machine or self.machine != _machine():
             return None
         found = _stat(self.pid)
-        return bool(found) and found[_STATE] not in "ZX" and int(found[_STARTED]) == self.started
+        there = bool(found) and found[_STATE] not in "ZX" and int(found[_STARTED]) == self.started
+        return None if there and self.pid == os.getpid() else there
 
     @override
     def __str__(self) -> str:

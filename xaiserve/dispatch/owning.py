@@ -1,8 +1,8 @@
 """An output has one owner: the driver that works on it, signed in the folder ``_owner``.
 
-Whether an owner on this machine lives is asked of the system, so that the output of a process that
-was killed is free at once. One on another machine holds a lease, `LEASE_S` long, which it renews
-while it lives. Rows do not depend on it: they are published once, whoever works on them; an owner
+An owner holds a lease, `LEASE_S` long, which it renews while it works. Whether one on this machine
+lives is asked of the system besides, so that the output of a process that was killed is free at
+once. Rows do not depend on it: they are published once, whoever works on them; an owner
 keeps a second driver from computing them all again.
 """
 
@@ -63,14 +63,14 @@ class Ownership:
         """Give the output back, unless it is another's by now."""
         self._ended.set()
         self._thread.join()
-        with suppress(XaiServeError):  # a lost store: then the owner is seen to be dead
+        with suppress(XaiServeError):  # a lost store: then the lease lapses
             leases.release(self._store, self._lease)
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEW_S):
             try:
                 self.lost = not leases.renew(self._store, self._lease, self._owner.to_json())
-            except XaiServeError as error:
+            except Exception as error:  # noqa: BLE001 -- the next try may be luckier
                 _LOG.warning("the lease on %s is not renewed: %s", self._store.uri, error)
             if self.lost:
                 return
@@ -111,7 +111,7 @@ def is_owned(store: ObjectStore) -> bool:
     owner = _owner(store, marks)
     if owner is None:
         return False
-    return leases.is_held(marks[-1]) if owner.lives is None else owner.lives
+    return leases.is_held(marks[-1]) and owner.lives is not False
 
 
 def _taken(
@@ -122,7 +122,8 @@ def _taken(
         marks = store.describe(FOLDER)
         owner = _owner(store, marks)
         lives = owner is not None and owner.lives
-        if owner is not None and (lives or _renewed(lives, seen, marks)):
+        works = lives and leases.is_held(marks[-1])
+        if owner is not None and (works or _renewed(lives, seen, marks)):
             raise ConflictError(
                 f"output {store.uri} is worked on by {owner}; wait until it has ended (xaiserve "
                 f"status --out {store.uri} tells), end it, or name another output"
@@ -139,6 +140,7 @@ def _taken(
         signed = Owner.of(os.getpid())
         lease = leases.take(store, FOLDER, marks, signed.to_json())
         if lease is None:
+            sleep(_LOOK_S)
             continue
         # Renewed at once, which tells whether others have been faster after all.
         if leases.renew(store, lease, signed.to_json()):
@@ -147,6 +149,7 @@ def _taken(
                     store.remove(mark.key)
             return Ownership(store, lease, signed)
         leases.release(store, lease)
+        sleep(_LOOK_S)
 
 
 def _owner(store: ObjectStore, marks: Sequence[Stored]) -> Owner | None:

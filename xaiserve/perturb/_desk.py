@@ -171,8 +171,8 @@ class Desk:
         if min(free) < seat.under_way:
             return []
         rows = min(seat.lane.rows, ceil(self.questions.rows / self._sharers(seat)))
-        if len(free) > 1 and not seat.is_core:
-            self.change.notify_all()
+        if len(free) > 1:
+            self._lanes_changed()
         seat.under_way += 1
         self._totals += Totals(batches=1, room=seat.lane.rows)
         return self.questions.fill(rows, bulk_rows=self._bulk_rows(rows))
@@ -200,11 +200,15 @@ class Desk:
                 self._end([question])
 
     def brought(self, seat: Seat, batches: int) -> None:
-        """Note that a lane has room again; where it is a core, that is nothing to the others."""
+        """Note that a lane has room again."""
         with self.change:
             seat.under_way -= batches
-            if not seat.is_core:
-                self.change.notify_all()
+            self._lanes_changed()
+
+    def _lanes_changed(self) -> None:
+        """Tell lanes that wait for each other; cores, one batch each, only wait for questions."""
+        if not all(seat.is_core for seat in self.seats if seat.lane):
+            self.change.notify_all()
 
     def fail(self, part: Slice, error: BaseException) -> None:
         """End the question whose rows the model failed on."""

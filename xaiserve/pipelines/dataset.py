@@ -222,7 +222,8 @@ def _owned_run(
             )
         results.finish(tasks)
     except BaseException as error:
-        if not ownership.lost:  # else another driver tells
+        # Once it is done it stays so, whatever becomes of Ray.
+        if not (ownership.lost or reporter.told_done):
             with suppress(XaiServeError):  # the first error says why; a lost store refuses, too
                 reporter.enter(_ended_as(error), str(error))
         raise

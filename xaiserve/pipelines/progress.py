@@ -202,6 +202,10 @@ class Reporter:
                 "allows; column error_text says why, and --retry-errors does them again"
             )
 
+    @property
+    def told_done(self) -> bool:
+        return self._now.state == "done"
+
     def enter(self, state: State, reason: str = "") -> Progress:
         """Tell another state, and return it."""
         self._now = dataclasses.replace(self._now, state=state, reason=reason)

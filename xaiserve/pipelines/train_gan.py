@@ -63,7 +63,7 @@ def run(
     def wait(reason: str) -> None:
         tell(Progress(state="waiting", total=0, unit="steps", reason=reason))
 
-    with owned(store, wait):
+    with owned(store, wait) as ownership:
         mine = _sign(store, config)
         if not _finished(store, config.max_seconds):
             try:
@@ -76,6 +76,7 @@ def run(
                 if mine:
                     store.remove(FINGERPRINT)
                 raise
+        ownership.check()
         return _summary(store)
 
 

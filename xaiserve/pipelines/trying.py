@@ -203,7 +203,7 @@ def _place(out: str) -> Iterator[str]:
     """Give Tune a place for its own notes, which all workers reach; nothing of ours is in it."""
     place = open_store(out).uri
     if is_s3(place):
-        yield f"{place}/ray"
+        yield f"{place}/_ray"
         return
     with tempfile.TemporaryDirectory(prefix=_NOTES, dir=place) as folder:
         yield folder

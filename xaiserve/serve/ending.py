@@ -1,6 +1,7 @@
 """The end of Serve on a Ray that goes on."""
 
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 import ray
@@ -30,7 +31,8 @@ def end_serve() -> None:
     client.shutdown_cached_handles()  # type: ignore[no-untyped-call]
     controller = _controller()
     if controller is not None:
-        ray.get(controller.graceful_shutdown.remote(wait=False))
+        with suppress(ray.exceptions.RayActorError):  # it has ended meanwhile
+            ray.get(controller.graceful_shutdown.remote(wait=False), timeout=ENDING_S)
     del controller, client
     until = time.monotonic() + ENDING_S
     while _controller() is not None:

@@ -266,7 +266,7 @@ class _Metered(Generator[Query | Event, Scores | None, object]):
         return self._noted(self._part.throw(*error))
 
     def _noted(self, turn: Query | Event) -> Query | Event:
-        if not isinstance(turn, Event):
+        if not isinstance(turn, Event) and len(turn):
             self.questions += len(turn)
             self.rounds += 1
         return turn
