@@ -95,6 +95,25 @@ def test_a_process_that_has_the_number_of_a_dead_one_owns_nothing(
         pass
 
 
+def test_a_dead_process_that_had_the_number_of_this_one_owns_nothing(tmp_path: Path) -> None:
+    owner = Owner.of(os.getpid())
+    signed(LocalStore(tmp_path), dataclasses.replace(owner, started=owner.started - 1))
+    with owned(LocalStore(tmp_path), never):
+        pass
+
+
+def test_a_process_that_lives_and_renews_its_lease_no_more_owns_nothing(
+    tmp_path: Path, process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not give the output back, or was suspended."""
+    lease = signed(LocalStore(tmp_path), Owner.of(process.pid))
+    assert is_owned(LocalStore(tmp_path))
+    monkeypatch.setattr(leases, "LEASE_S", -1.0)
+    assert not is_owned(LocalStore(tmp_path))
+    with owned(LocalStore(tmp_path), never):
+        assert not leases.renew(LocalStore(tmp_path), lease, {})
+
+
 def test_an_owner_on_another_machine_that_renews_is_not_disturbed(store: ObjectStore) -> None:
     owner, told = elsewhere(), []
     lease = signed(store, owner)
