@@ -87,7 +87,7 @@ def _owned_run(
     reporter = Reporter(store, total=len(order.draws), resumed=len(kept), tell=tell, unit="trials")
     reporter.start()
     try:
-        tried = _tried(config, placement, order, kept, reporter=reporter, ownership=ownership)
+        tried = _tried(config, placement, order, kept, reporter)
         ownership.check()
         summary = _publish(store, config, job, [*tried, *invalid])
         forget_notes(config.sample.out)
@@ -125,9 +125,7 @@ def _tried(
     placement: Placement,
     order: Order,
     kept: Mapping[int, Outcome],
-    *,
     reporter: Reporter,
-    ownership: Ownership,
 ) -> list[Outcome]:
     """Run what is not kept, and write down each trial as it ends."""
     if len(kept) == len(order.draws):
@@ -135,7 +133,6 @@ def _tried(
     store, ended = open_store(config.sample.out), dict(kept)
 
     def keep(outcome: Outcome) -> None:
-        ownership.check()
         ended[outcome.number] = outcome
         _write(store, config, [ended[number] for number in sorted(ended)])
 
