@@ -217,24 +217,17 @@ def test_a_spent_budget_is_not_spent_again():
     assert script.waits == []
 
 
-def test_patience_ends_with_what_was_said_last():
-    full = {"type": "urn:xaiserve:problem:full", "detail": "all are at work"}
-    with pytest.raises(CapacityError, match="all are at work") as raised:
-        Scripted(httpx.Response(429, json=full, headers={"Retry-After": "5"})).client(
+@pytest.mark.parametrize(("kind", "error"), [("full", CapacityError), ("key-limit", KeyLimitError)])
+def test_patience_ends_with_what_was_said_last(kind, error):
+    problem = {"type": f"urn:xaiserve:problem:{kind}", "detail": "asked enough"}
+    with pytest.raises(error, match="asked enough") as raised:
+        Scripted(httpx.Response(429, json=problem, headers={"Retry-After": "5"})).client(
             patience_s=0
         ).models()
+    assert type(raised.value) is error
     assert raised.value.retry_after_s == 5
     with pytest.raises(ModelUnavailableError, match="ConnectError: refused"):
         Scripted(httpx.ConnectError("refused")).client(patience_s=0).models()
-
-
-def test_a_key_at_its_limit_is_told_apart_from_a_full_service():
-    limit = {"type": "urn:xaiserve:problem:key-limit", "detail": "key 'a' has asked enough"}
-    with pytest.raises(KeyLimitError, match="asked enough") as raised:
-        Scripted(httpx.Response(429, json=limit, headers={"Retry-After": "4"})).client(
-            patience_s=0
-        ).models()
-    assert raised.value.retry_after_s == 4
 
 
 @pytest.mark.parametrize(

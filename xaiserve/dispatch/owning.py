@@ -2,8 +2,8 @@
 
 An owner holds a lease, `LEASE_S` long, which it renews while it works. Whether one on this machine
 lives is asked of the system besides, so that the output of a process that was killed is free at
-once. Rows do not depend on it: they are published once, whoever works on them; an owner
-keeps a second driver from computing them all again.
+once. Rows do not depend on it: they are published once, whoever works on them; an owner keeps a
+second driver from computing them all again.
 """
 
 import json

@@ -33,7 +33,7 @@ class Classifier(Protocol):
 
     @property
     def batch_rows(self) -> int:
-        """The batch size at which this model scores most rows per second on its device."""
+        """Rows to hand over at once, for most rows per second on its device."""
         ...
 
     def score_inputs(self, inputs: Images, *, exact: bool = False) -> Scores:

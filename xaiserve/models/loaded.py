@@ -111,9 +111,8 @@ class LoadedClassifier:
 
         On a CPU a batch is several calls of the network, of as many rows as its caches like.
         """
-        stated = self.runner.fixed_rows or self.stated_rows
-        if stated or self.device.type != "cpu":
-            return stated or self._calls.rows
+        if self._calls_are_batches:
+            return self._stated or self._calls.rows
         return rows_per_batch(self._calls, self.streams)
 
     def score_inputs(self, inputs: Images, *, exact: bool = False) -> Scores:
@@ -125,11 +124,19 @@ class LoadedClassifier:
         return _fetched(self.spec.probabilities(self._outputs(runner, inputs).clone()))
 
     def _outputs(self, runner: Runner, inputs: Images) -> Tensor:
-        stated = self.runner.fixed_rows or self.stated_rows
-        if stated or len(inputs) == 1 or self.device.type != "cpu":
+        """Compute raw outputs (n, k) of inputs (n, c, h, w), call by call."""
+        if self._calls_are_batches or len(inputs) == 1:
             return runner.outputs(inputs)
         calls = torch.split(inputs, self._calls.rows)
         return torch.cat([runner.outputs(call) for call in calls])
+
+    @property
+    def _stated(self) -> int | None:
+        return self.runner.fixed_rows or self.stated_rows
+
+    @property
+    def _calls_are_batches(self) -> bool:
+        return bool(self._stated) or self.device.type != "cpu"
 
     @cached_property
     def _calls(self) -> Calls:

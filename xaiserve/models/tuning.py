@@ -126,8 +126,8 @@ def measure(
 ) -> dict[int, float]:
     """Measure rows per second at each size, best of as many passes as the budget allows.
 
-    Passes go through all sizes, so that a disturbance does not hit one size alone; the first pass
-    warms up, and leaves out what is hopeless. It ends before the first run that is expected to
+    Passes go through all sizes, so that a disturbance does not hit one size alone; after the first,
+    only through those that are not hopeless. It ends before the first run that is expected to
     exceed the budget, so that a slow model is measured at small sizes only, at least at the
     smallest.
     """

@@ -29,12 +29,12 @@ def end_serve() -> None:
     if client is None:
         return
     client.shutdown_cached_handles()  # type: ignore[no-untyped-call]
+    until = time.monotonic() + ENDING_S
     controller = _controller()
     if controller is not None:
         with suppress(ray.exceptions.RayActorError):  # it has ended meanwhile
             ray.get(controller.graceful_shutdown.remote(wait=False), timeout=ENDING_S)
     del controller, client
-    until = time.monotonic() + ENDING_S
     while _controller() is not None:
         if time.monotonic() > until:
             raise TimeoutError(f"Serve has not ended in {ENDING_S:g} s")

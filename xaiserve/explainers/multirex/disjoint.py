@@ -84,7 +84,9 @@ class Disjoint:
         starts = (yield from self._pair(pool)) or (yield from self._global())
         most = self._most()
         yield from gather([self._minimise(start) for start in starts[:most]])
-        for left in range(most - len(self.found) if self.found else 0, 0, -1):
+        if not self.found:
+            return
+        for left in range(most - len(self.found), 0, -1):
             start = yield from self._next(pool, self.keys.child("exclude", left))
             if not (start and (yield from self._minimise(start))):
                 return
