@@ -17,8 +17,8 @@ setup: $(VENV)/.ready
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	$(BIN)/pip install --quiet --no-deps --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-compile $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(BIN)/pip install --quiet --no-compile --no-deps --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
 	$(BIN)/pip check
 	touch $@
@@ -40,7 +40,7 @@ peer-rex: .peers/rex/.ready
 
 .peers/rex/.ready: requirements.lock
 	$(PYTHON) -m venv .peers/rex
-	.peers/rex/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	.peers/rex/bin/pip install --quiet --no-compile $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	.peers/rex/bin/pip install --quiet rex-xai==0.4.1 $(shell sed -n 's/^onnxruntime==/onnxruntime==/p' requirements.lock)
 	touch $@
 
