@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from xaiserve.cli import main
+from xaiserve.cli.addressing import ADDRESS, named_address
 from xaiserve.cli.configuring import make_config
 from xaiserve.cli.handing_over import arguments, reachable_images
 from xaiserve.cli.options import filled_settings
@@ -134,11 +135,28 @@ def test_an_output_of_another_configuration_is_refused(job, tmp_path):
         ["submit", "explain", "--images", "x", "--model", "a=b", "--methods", "rise", "--out", "y"],
     ],
 )
-def test_a_cluster_out_of_reach_is_told_in_a_sentence(words, monkeypatch):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+@pytest.mark.parametrize("variable", ["RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"])
+def test_a_cluster_out_of_reach_is_told_in_a_sentence(words, variable, monkeypatch):
+    monkeypatch.setenv(variable, "http://127.0.0.1:10")
     code, output = ended(*words, "--address", NOBODY)
     assert code == 2
     assert f"address {NOBODY} answers no Ray job server" in output
+
+
+@pytest.mark.parametrize(
+    ("variables", "address"),
+    [
+        ({}, ADDRESS),
+        ({"RAY_ADDRESS": "http://ray.example:8265"}, "http://ray.example:8265"),
+        ({"RAY_ADDRESS": "ray.example:6379"}, ADDRESS),
+        (
+            {"RAY_ADDRESS": "auto", "RAY_API_SERVER_ADDRESS": "http://ray.example"},
+            "http://ray.example",
+        ),
+    ],
+)
+def test_without_an_address_rays_variables_name_the_cluster(variables, address):
+    assert named_address(variables) == address
 
 
 def test_a_failed_job_is_told_with_the_sentence_that_ended_it(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from moto.server import ThreadedMotoServer
@@ -100,6 +101,28 @@ def test_a_dead_process_that_had_the_number_of_this_one_owns_nothing(tmp_path: P
     signed(LocalStore(tmp_path), dataclasses.replace(owner, started=owner.started - 1))
     with owned(LocalStore(tmp_path), never):
         pass
+
+
+def test_one_who_looked_long_ago_displaces_nobody(
+    store: ObjectStore, process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile two others have worked in turn, and marks count from 1 again."""
+    owner = Owner.of(process.pid)
+    first = signed(store, dataclasses.replace(owner, started=owner.started - 1))
+    later: list[leases.Lease] = []
+    take = leases.take
+
+    def late(*given: Any) -> leases.Lease | None:
+        monkeypatch.setattr(leases, "take", take)
+        leases.release(store, first)
+        later.append(signed(store, owner))
+        return take(*given)
+
+    monkeypatch.setattr(leases, "take", late)
+    said = rf"worked on by process {process.pid}"
+    with pytest.raises(ConflictError, match=said), owned(store, never, sleep=lambda _: None):
+        pass
+    assert leases.renew(store, later[0], owner.to_json())
 
 
 def test_a_process_that_lives_and_renews_its_lease_no_more_owns_nothing(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from xaiserve.dispatch.cancelling import LOOK_S, Lookout, ask_to_end, forget
+from xaiserve.dispatch.cancelling import LOOK_S, MARK, Lookout, ask_to_end, forget
 from xaiserve.errors import InvalidInputError, JobStoppedError
 from xaiserve.pipelines import explain
 from xaiserve.pipelines.progress import BEAT_S, Reporter
@@ -60,13 +60,18 @@ def test_a_mark_beside_the_rows_ends_the_job_that_looks(tmp_path):
     store, clock = LocalStore(tmp_path), Clock()
     lookout = Lookout(store, clock=clock)
     ask_to_end(store)
+    (wished,) = (mark.modified for mark in store.describe(MARK))
     lookout.check()  # it does not ask the store all the time
     clock.now += LOOK_S
     with pytest.raises(JobStoppedError, match="run the same command again to go on") as ended:
         lookout.check()
     assert ended.value.cancelled
-    forget(store)
-    forget(store)
+    forget(store, before=wished)
+    clock.now += LOOK_S
+    with pytest.raises(JobStoppedError):
+        lookout.check()
+    forget(store, before=wished + 1.0)
+    forget(store, before=wished + 1.0)
     clock.now += LOOK_S
     lookout.check()
 

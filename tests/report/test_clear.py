@@ -13,7 +13,7 @@ import torch
 from PIL import Image as PillowImage
 
 from xaiserve.explainers.clear_image import ClearExplanation, ClearImage
-from xaiserve.explainers.clear_image.results import SufficientCause
+from xaiserve.explainers.clear_image.parts import SufficientCause
 from xaiserve.models.frame import Frame
 from xaiserve.perturb.ticket import Cost
 from xaiserve.report.clear.pictures import SEGMENTS_PLACE, hybrid

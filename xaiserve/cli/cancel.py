@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from xaiserve.cli.addressing import address_option, job_server
 from xaiserve.cli.status import read_progress
-from xaiserve.cli.submit import ADDRESS
 from xaiserve.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
@@ -18,7 +18,7 @@ _POLL_S: Final = 0.5
 @click.command(name="cancel")
 @click.argument("job", required=False)
 @click.option("--out", help="The output of a job, wherever it runs.")
-@click.option("--address", default=ADDRESS, show_default=True, help="The cluster's dashboard.")
+@address_option
 @click.option("--wait-s", type=float, default=60.0, show_default=True, help="Until it has ended.")
 def command(*, job: str | None, out: str | None, address: str, wait_s: float) -> None:
     """End JOB of a cluster, or the job whose rows are at --out.
@@ -30,9 +30,7 @@ def command(*, job: str | None, out: str | None, address: str, wait_s: float) ->
     if out is not None:
         click.echo(f"{out}  {cancel_output(out, wait_s)}")
         return
-    from xaiserve.dispatch.submission import JobServer
-
-    server = JobServer(address)
+    server = job_server(address)
     found = server.find(job or "")
     if not found.ended:
         try:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from xaiserve.cli.addressing import job_server
 from xaiserve.cli.configuring import is_path
 from xaiserve.errors import InvalidInputError
 
@@ -35,9 +36,7 @@ def hand_over(
     InvalidInputError
         No cluster answers, or it cannot read what the job names.
     """
-    from xaiserve.dispatch.submission import JobServer
-
-    server = JobServer(address)
+    server = job_server(address)
     here = urlsplit(address).hostname in _HERE
     images = reachable_images(config, here=here, upload=upload)
     if upload:  # the rows are in a manifest with whole addresses now

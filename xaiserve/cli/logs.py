@@ -2,18 +2,16 @@
 
 import click
 
-from xaiserve.cli.submit import ADDRESS
+from xaiserve.cli.addressing import address_option, job_server
 
 
 @click.command(name="logs")
 @click.argument("job")
 @click.option("--follow", is_flag=True, help="Go on until the job ends.")
-@click.option("--address", default=ADDRESS, show_default=True, help="The cluster's dashboard.")
+@address_option
 def command(*, job: str, follow: bool, address: str) -> None:
     """Print what JOB has written."""
-    from xaiserve.dispatch.submission import JobServer
-
-    server = JobServer(address)
+    server = job_server(address)
     if not follow:
         click.echo(server.logs(job), nl=False)
         return

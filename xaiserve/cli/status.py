@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xaiserve.cli.submit import ADDRESS
+from xaiserve.cli.addressing import address_option, job_server
 from xaiserve.errors import NotFoundError, XaiServeError
 
 if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
 @click.command(name="status")
 @click.argument("job", required=False)
 @click.option("--out", help="The output of a job: no cluster is asked.")
-@click.option("--address", default=ADDRESS, show_default=True, help="The cluster's dashboard.")
+@address_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(*, job: str | None, out: str | None, address: str, as_json: bool) -> None:
     """Say how far JOB has come, or every job of the cluster."""
@@ -25,9 +25,7 @@ def command(*, job: str | None, out: str | None, address: str, as_json: bool) ->
         progress = read_progress(out)
         click.echo(progress.to_json() if as_json else f"{out}  {progress}")
         return
-    from xaiserve.dispatch.submission import JobServer
-
-    server = JobServer(address)
+    server = job_server(address)
     jobs = server.jobs() if job is None else [server.find(job)]
     if as_json:
         click.echo(json.dumps([_document(each) for each in jobs]))

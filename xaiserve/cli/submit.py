@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from xaiserve.cli.addressing import address_option
 from xaiserve.cli.configuring import make_config
 from xaiserve.cli.handing_over import hand_over
 from xaiserve.cli.options import SEED, contrast_options, precision_option
@@ -17,7 +18,6 @@ if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
     from xaiserve.pipelines.totals import Totals
 
 KINDS: Final = ("explain", "pointing-game")
-ADDRESS: Final = "http://127.0.0.1:8265"
 SOME_FAILED: Final = 1
 
 
@@ -60,7 +60,7 @@ SOME_FAILED: Final = 1
 )
 @click.option("--dry-run", is_flag=True, help="Say what it would cost, from a few images.")
 @click.option("--local", is_flag=True, help="Run here, in a Ray of its own (or RAY_ADDRESS).")
-@click.option("--address", default=ADDRESS, show_default=True, help="The cluster's dashboard.")
+@address_option
 @click.option("--upload", is_flag=True, help="Copy this machine's images to the output first.")
 @click.option("--wait", is_flag=True, help="Follow the submitted job to its end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")

@@ -17,10 +17,12 @@ def ask_to_end(store: ObjectStore) -> None:
     store.write(MARK, b"")
 
 
-def forget(store: ObjectStore) -> None:
-    """Take the wish back, so that the job can go on."""
-    with suppress(ArtifactNotFoundError):
-        store.remove(MARK)
+def forget(store: ObjectStore, before: float) -> None:
+    """Take back a wish older than ``before``, in seconds since 1970, so that the job can go on."""
+    for mark in store.describe(MARK):
+        if mark.modified < before:
+            with suppress(ArtifactNotFoundError):
+                store.remove(mark.key)
 
 
 class Lookout:

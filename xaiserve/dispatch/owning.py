@@ -108,10 +108,10 @@ def owned(
 def is_owned(store: ObjectStore) -> bool:
     """Say whether a process works on an output that lives, or may live."""
     marks = store.describe(FOLDER)
-    owner = _owner(store, marks)
-    if owner is None:
+    data = _last(store, marks)
+    if data is None:
         return False
-    return leases.is_held(marks[-1]) and owner.lives is not False
+    return leases.is_held(marks[-1]) and Owner.from_json(json.loads(data)).lives is not False
 
 
 def _taken(
@@ -120,7 +120,8 @@ def _taken(
     seen: Stored | None = None
     while True:
         marks = store.describe(FOLDER)
-        owner = _owner(store, marks)
+        data = _last(store, marks)
+        owner = None if data is None else Owner.from_json(json.loads(data))
         lives = owner is not None and owner.lives
         works = lives and leases.is_held(marks[-1])
         if owner is not None and (works or _renewed(lives, seen, marks)):
@@ -142,8 +143,10 @@ def _taken(
         if lease is None:
             sleep(_LOOK_S)
             continue
+        others = [mark for mark in store.describe(FOLDER) if mark.key != lease.key]
+        untouched = {*others} <= {*marks} and _last(store, others) in {data, None}
         # Renewed at once, which tells whether others have been faster after all.
-        if leases.renew(store, lease, signed.to_json()):
+        if untouched and leases.renew(store, lease, signed.to_json()):
             for mark in marks:
                 with suppress(ArtifactNotFoundError):
                     store.remove(mark.key)
@@ -152,10 +155,9 @@ def _taken(
         sleep(_LOOK_S)
 
 
-def _owner(store: ObjectStore, marks: Sequence[Stored]) -> Owner | None:
-    """Read who has signed last; None when nobody has, or has taken it back meanwhile."""
-    data = read_if_there(store, marks[-1].key) if marks else None
-    return None if data is None else Owner.from_json(json.loads(data))
+def _last(store: ObjectStore, marks: Sequence[Stored]) -> bytes | None:
+    """Read what was signed last; None when nobody has, or has taken it back meanwhile."""
+    return read_if_there(store, marks[-1].key) if marks else None
 
 
 def _renewed(lives: bool | None, seen: Stored | None, marks: Sequence[Stored]) -> bool:

@@ -1,6 +1,7 @@
 """The road that all dataset jobs share: survey, skip what is published, explain, merge, publish."""
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -182,6 +183,7 @@ def run_job(job: Job, placement: Placement, tell: Callable[[Progress], None]) ->
     StoreUnavailableError, ModelUnavailableError
         The job could not go on; what was published stays, and running again goes on from there.
     """
+    begun = time.time()
     store = open_store(job.config.out)
     results = open_results(store, job.settings)
 
@@ -189,6 +191,7 @@ def run_job(job: Job, placement: Placement, tell: Callable[[Progress], None]) ->
         tell(Progress(state="waiting", total=job.total, reason=reason))
 
     with owned(store, wait) as ownership:
+        forget(store, before=begun)  # a wish for an earlier run; one since then is for this
         return _owned_run(job, results, placement, ownership, tell)
 
 
@@ -200,7 +203,6 @@ def _owned_run(
     tell: Callable[[Progress], None],
 ) -> Progress:
     store = open_store(job.config.out)
-    forget(store)
     tasks = job.task_ids()
     outcomes = results.done().among(tasks)
     if job.config.retry_errors and not results.settled:

@@ -5,7 +5,7 @@ from typing import Any, Final
 import torch
 
 from xaiserve.explainers.clear_image import ClearExplanation
-from xaiserve.explainers.clear_image.results import (
+from xaiserve.explainers.clear_image.parts import (
     Counterfactual,
     Lattice,
     Neighbourhood,

@@ -9,6 +9,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+from xaiserve.cli.addressing import job_server
 from xaiserve.cli.checks.finding import Finding
 from xaiserve.errors import ConflictError, InvalidInputError
 from xaiserve.storage.objects import ObjectStore
@@ -88,9 +89,7 @@ def cluster(address: str) -> Finding:
 
     import ray
 
-    from xaiserve.dispatch.submission import JobServer
-
-    version = JobServer(address).ray_version()
+    version = job_server(address).ray_version()
     if version != ray.__version__:
         return Finding(
             name="cluster",

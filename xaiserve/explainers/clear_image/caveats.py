@@ -5,7 +5,7 @@ from typing import Final
 
 from xaiserve.explainers.clear_image.findings import Findings, Importances
 from xaiserve.explainers.clear_image.fitting import CENTRED
-from xaiserve.explainers.clear_image.results import Flag
+from xaiserve.explainers.clear_image.parts import Flag
 
 LEAKY: Final = 0.2
 BACKGROUND_SHARE: Final = 0.5

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float64, Int64
 from scipy import ndimage
 
 from xaiserve.errors import NoExplanationError
-from xaiserve.explainers.clear_image.results import Segmentation, SegmentKind
+from xaiserve.explainers.clear_image.parts import Segmentation, SegmentKind
 
 Grey = Float64[np.ndarray, "h w"]
 Mask = Bool[np.ndarray, "h w"]

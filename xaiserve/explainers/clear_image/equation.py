@@ -15,7 +15,7 @@ from xaiserve.explainers.clear_image.logit import (
     published_likelihood,
 )
 from xaiserve.explainers.clear_image.options import ClearOptions
-from xaiserve.explainers.clear_image.results import SegmentSet
+from xaiserve.explainers.clear_image.parts import SegmentSet
 from xaiserve.explainers.clear_image.table import Masks
 
 FIRST_SCORE: Final = 100_000.0

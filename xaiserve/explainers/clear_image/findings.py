@@ -11,7 +11,7 @@ from xaiserve.explainers.clear_image.fitting import Fitted
 from xaiserve.explainers.clear_image.grid import Grid
 from xaiserve.explainers.clear_image.neighbourhood import Neighbourhood
 from xaiserve.explainers.clear_image.options import ClearOptions
-from xaiserve.explainers.clear_image.results import Lattice, SufficientCause
+from xaiserve.explainers.clear_image.parts import Lattice, SufficientCause
 from xaiserve.explainers.clear_image.table import Masks, Table
 from xaiserve.perturb.case import Case, Contrast
 

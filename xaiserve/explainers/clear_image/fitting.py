@@ -8,7 +8,7 @@ import numpy as np
 from xaiserve.errors import InvalidInputError, NoExplanationError
 from xaiserve.explainers.clear_image.equation import Equation, Rows, Selection, predict
 from xaiserve.explainers.clear_image.options import ClearOptions
-from xaiserve.explainers.clear_image.results import Regression, SegmentSet, Term
+from xaiserve.explainers.clear_image.parts import Regression, SegmentSet, Term
 from xaiserve.explainers.clear_image.table import Boundary, Masks
 
 SEPARATED_PENALTY: Final = 1e-3

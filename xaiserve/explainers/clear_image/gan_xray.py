@@ -19,7 +19,7 @@ from xaiserve.explainers.clear_image.cut import (
 )
 from xaiserve.explainers.clear_image.felzenszwalb import coarsened
 from xaiserve.explainers.clear_image.options import ClearOptions
-from xaiserve.explainers.clear_image.results import Segmentation, SegmentKind
+from xaiserve.explainers.clear_image.parts import Segmentation, SegmentKind
 
 TRIES: Final = 5
 STEP: Final = 0.05

@@ -7,7 +7,7 @@ import numpy as np
 
 from xaiserve.explainers.clear_image.masks import foreground_sets, minimal, without
 from xaiserve.explainers.clear_image.options import ClearOptions
-from xaiserve.explainers.clear_image.results import SegmentSet
+from xaiserve.explainers.clear_image.parts import SegmentSet
 from xaiserve.explainers.clear_image.table import HALF, Asks, Table
 from xaiserve.perturb.plan import Event, Found, Progress
 

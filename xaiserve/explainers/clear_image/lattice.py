@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool
 
 from xaiserve.explainers.clear_image.equation import Equation, predict
-from xaiserve.explainers.clear_image.results import Lattice, SegmentSet
+from xaiserve.explainers.clear_image.parts import Lattice, SegmentSet
 from xaiserve.explainers.clear_image.table import Masks, Table, Vector
 
 Members = Bool[np.ndarray, " _"]

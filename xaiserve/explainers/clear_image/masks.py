@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from xaiserve.explainers.clear_image.results import SegmentSet
+from xaiserve.explainers.clear_image.parts import SegmentSet
 from xaiserve.explainers.clear_image.table import Masks
 from xaiserve.perturb.rng import Keys
 

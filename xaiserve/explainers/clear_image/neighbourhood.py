@@ -8,7 +8,7 @@ import numpy as np
 from xaiserve.explainers.clear_image.equation import Rows
 from xaiserve.explainers.clear_image.masks import mutants, random_masks, without
 from xaiserve.explainers.clear_image.options import ClearOptions
-from xaiserve.explainers.clear_image.results import SegmentSet
+from xaiserve.explainers.clear_image.parts import SegmentSet
 from xaiserve.explainers.clear_image.table import Asks, Masks, Table, Vector
 from xaiserve.perturb.plan import Progress
 from xaiserve.perturb.rng import Keys

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from xaiserve.explainers.clear_image.results import Mode, RegressionKind, ScoreKind, Segmenter
+from xaiserve.explainers.clear_image.parts import Mode, RegressionKind, ScoreKind, Segmenter
 from xaiserve.parameters import check_fields, param
 
 _CODE: Final = "released code of White et al. 2023"

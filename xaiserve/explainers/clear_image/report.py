@@ -13,13 +13,8 @@ from xaiserve.explainers.clear_image.cut import Cut, Grey
 from xaiserve.explainers.clear_image.equation import predict
 from xaiserve.explainers.clear_image.findings import Findings, Importances
 from xaiserve.explainers.clear_image.masks import only, without
-from xaiserve.explainers.clear_image.results import (
-    ClearExplanation,
-    Counterfactual,
-    Neighbourhood,
-    Segment,
-    SegmentSet,
-)
+from xaiserve.explainers.clear_image.parts import Counterfactual, Neighbourhood, Segment, SegmentSet
+from xaiserve.explainers.clear_image.results import ClearExplanation
 from xaiserve.explainers.clear_image.segmentation import difference_map
 from xaiserve.explainers.clear_image.sufficiency import sufficient_by_regression
 from xaiserve.explainers.clear_image.table import Masks, Table

@@ -12,7 +12,7 @@ from xaiserve.explainers.clear_image.cut import Cut, Grey, Mask, Numbers, compon
 from xaiserve.explainers.clear_image.felzenszwalb import coarsened
 from xaiserve.explainers.clear_image.gan_xray import gan_xray
 from xaiserve.explainers.clear_image.options import ClearOptions
-from xaiserve.explainers.clear_image.results import Segmentation, SegmentKind
+from xaiserve.explainers.clear_image.parts import Segmentation, SegmentKind
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.rng import Keys
 from xaiserve.types import Image, Labels

@@ -5,7 +5,7 @@ import math
 
 from xaiserve.explainers.clear_image.masks import foreground_sets, only
 from xaiserve.explainers.clear_image.options import ClearOptions
-from xaiserve.explainers.clear_image.results import SegmentSet, SufficientCause
+from xaiserve.explainers.clear_image.parts import SegmentSet, SufficientCause
 from xaiserve.explainers.clear_image.table import Asks, Table
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int64
 
-from xaiserve.explainers.clear_image.results import Decision
+from xaiserve.explainers.clear_image.parts import Decision
 from xaiserve.models.spec import Rule
 from xaiserve.perturb.plan import EPSILON, Event, ask
 from xaiserve.perturb.query import Mix, Query, Scene, select

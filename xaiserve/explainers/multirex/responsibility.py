@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xaiserve.explainers.multirex.boxes import BoxNode, Splitter, make_splitter
-from xaiserve.explainers.multirex.frontier import Areas, Frontier, Held, Tool
+from xaiserve.explainers.multirex.frontier import Areas
+from xaiserve.explainers.multirex.iteration import Iteration
 from xaiserve.explainers.multirex.merging import Ledger, merged
 from xaiserve.explainers.multirex.mutants import MEMBERS, SUBSETS, Round, Split, Table
 from xaiserve.explainers.multirex.options import MultiRexOptions
@@ -114,7 +115,7 @@ class ResponsibilitySearch:
         root = BoxNode(0, case.height, 0, case.width)
         count = options.iterations if iterations is None else iterations
         self._searches = {
-            number: _Search(number, root, cut, options) for number in range(first, first + count)
+            number: Iteration(number, root, cut, options) for number in range(first, first + count)
         }
         unit = UNIT * CONFIDENCE if options.weighted else UNIT
         self.ledger = Ledger(case.height, case.width, unit)
@@ -246,50 +247,6 @@ class ResponsibilitySearch:
                 roots=(tried.depth[tried.split] == 1)[kept],
             )
         )
-
-
-class _Search:
-    """One search: its frontier, and what it has used."""
-
-    def __init__(
-        self, number: int, root: BoxNode, splitter: Splitter, options: MultiRexOptions
-    ) -> None:
-        self._frontier: Frontier = (
-            Held(number, root, splitter)
-            if options.frontier == "held"
-            else Tool(number, root, splitter, options)
-        )
-        self._limit = options.search_limit
-        self._cut: dict[str, BoxNode] = {}
-        self._root = root
-        self.splits: list[Split] = []
-        self.used = 0
-        self.depth = 0
-
-    def prepare(self) -> bool:
-        """List the splits of the next round; false when the search has ended."""
-        room = None if self._limit is None else self._limit - self.used
-        self.splits = [] if room is not None and room < 0 else self._frontier.splits(room)
-        return bool(self.splits)
-
-    def learn(self, passes: Table, areas: Areas) -> None:
-        """Take the verdicts of the round."""
-        self.used += len(SUBSETS) * len(self.splits)
-        for split, verdicts in zip(self.splits, passes[:, : len(SUBSETS)], strict=True):
-            self._cut[split.node.path] = split.node
-            if verdicts.any():
-                self.depth = max(self.depth, split.node.depth + 1)
-        self._frontier.learn(self.splits, passes, areas)
-
-    def mean_area(self) -> float:
-        """Average the boxes on the deepest level that passed; the root's when none did."""
-        if self.depth == 0:
-            return float(self._root.area)
-        parents = [node.area for node in self._cut.values() if node.depth == self.depth - 1]
-        return sum(parents) / (4 * len(parents))
-
-    def certificates(self) -> tuple[int, ...]:
-        return tuple(self._frontier.certificates) if isinstance(self._frontier, Held) else ()
 
 
 def _weights(tried: Round, verdicts: Verdicts) -> NDArray[np.int64]:

@@ -6,12 +6,8 @@ from typing import Final
 
 from PIL import Image as PillowImage
 
-from xaiserve.explainers.clear_image.results import (
-    ClearExplanation,
-    Lattice,
-    Neighbourhood,
-    Segment,
-)
+from xaiserve.explainers.clear_image.parts import Lattice, Neighbourhood, Segment
+from xaiserve.explainers.clear_image.results import ClearExplanation
 from xaiserve.report.clear.words import headline, summary
 from xaiserve.report.drawing import Picture, to_picture
 from xaiserve.report.subject import Document, Subject

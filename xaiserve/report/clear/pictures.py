@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from PIL import Image as PillowImage
 
-from xaiserve.explainers.clear_image.results import ClearExplanation, Counterfactual, Segment
+from xaiserve.explainers.clear_image.parts import Counterfactual, Segment
+from xaiserve.explainers.clear_image.results import ClearExplanation
 from xaiserve.models.frame import Frame
 from xaiserve.report.badges import Badge, Shape, draw_badges
 from xaiserve.report.clear.words import contrast_name, listed

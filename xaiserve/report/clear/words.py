@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from xaiserve.explainers.clear_image.results import (
-    ClearExplanation,
+from xaiserve.explainers.clear_image.parts import (
     Counterfactual,
     Lattice,
     SegmentSet,
     SufficientCause,
 )
+from xaiserve.explainers.clear_image.results import ClearExplanation
 
 SENTENCES: Final = 3
 """Counterfactuals that have a sentence; all are in the table."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from xaiserve.explainers.clear_image.results import (
+from xaiserve.explainers.clear_image.parts import (
     Decision,
     Ending,
     Flag,
