@@ -168,6 +168,21 @@ def test_a_failed_job_is_told_with_the_sentence_that_ended_it(tmp_path, monkeypa
     assert ended("status") == (0, f"job-1  FAILED  not begun  {tmp_path}  x.csv does not exist\n")
 
 
+def test_a_job_that_has_not_begun_is_cancelled_and_waited_for(tmp_path, monkeypatch):
+    states = iter(["RUNNING", "RUNNING", "STOPPED"])
+    stopped = []
+
+    def found(_, job_id):
+        return SubmittedJob(job_id=job_id, state=next(states), message="", out=str(tmp_path))
+
+    monkeypatch.setattr(JobServer, "__init__", lambda *_: None)
+    monkeypatch.setattr(JobServer, "find", found)
+    monkeypatch.setattr(JobServer, "stop", lambda _, job_id: stopped.append(job_id))
+
+    assert ended("cancel", "job-1") == (0, "job-1  STOPPED\n")
+    assert stopped == ["job-1"]
+
+
 def test_status_of_an_output_needs_no_cluster(tmp_path):
     progress = Progress(state="running", total=4, done=2)
     LocalStore(tmp_path).write(PROGRESS, progress.to_json())

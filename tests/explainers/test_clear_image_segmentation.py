@@ -97,10 +97,24 @@ def test_equal_pictures_have_nothing_to_cut(options):
         found(image, image.copy(), options)
 
 
-def test_a_difference_below_the_threshold_makes_no_segment():
-    image = blob((SIDE, SIDE), (10, 10, 30, 30), value=0.2)
-    with pytest.raises(NoExplanationError, match="no_segments"):
-        found(image, np.zeros_like(image), DIFF)
+@pytest.mark.parametrize(
+    ("options", "value", "said"),
+    [
+        (DIFF, 0.2, r"lower diff_threshold or diff_min_area_px \(no_segments\)"),
+        (XRAY, 0.01, r"lower low_threshold \(blank_contrast\)"),
+    ],
+)
+def test_a_difference_below_the_threshold_makes_no_segment(options, value, said):
+    image = blob((SIDE, SIDE), (10, 10, 30, 30), value=value)
+    with pytest.raises(NoExplanationError, match=said):
+        found(image, np.zeros_like(image), options)
+
+
+def test_parts_below_the_smallest_area_make_no_segment():
+    image = blob((SIDE, SIDE), (10, 10, 14, 14), value=0.1)
+    said = r"lower low_threshold or xray_min_area_px \(no_segments\)"
+    with pytest.raises(NoExplanationError, match=said):
+        found(image, np.zeros_like(image), XRAY)
 
 
 def test_the_strong_threshold_falls_until_something_is_strong():

@@ -174,6 +174,7 @@ def test_the_page_of_an_explain_job_has_the_table_and_cases_by_insertion_less_de
     assert "Is the explanation faithful to the model?" in page
     assert "the most salient pixels come into a blurred image" in page
     assert "Chance points anywhere" not in page
+    assert ("By class: the mean" in page) == ("insertion by class" in page)
 
 
 def test_the_page_of_a_pointing_game_shows_both_in_one_table(pointed):

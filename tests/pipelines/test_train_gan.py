@@ -111,6 +111,21 @@ def test_a_training_that_could_not_begin_leaves_the_place_to_the_mended_command(
     assert not (tmp_path / FINGERPRINT).exists()
 
 
+def test_ctrl_c_which_ray_train_turns_into_a_silent_end_is_told_as_such(tmp_path, monkeypatch):
+    class Trainer:
+        def __init__(self, *_, **__):
+            pass
+
+        def fit(self):
+            raise SystemExit(1)
+
+    monkeypatch.setattr(train_gan, "TorchTrainer", Trainer)
+    monkeypatch.setattr(train_gan, "ray_for", lambda _placement: nullcontext())
+    images = write_squares(tmp_path / "data", 4)
+    with pytest.raises(KeyboardInterrupt):
+        run(Config(images=images, out=str(tmp_path / "gan")), Placement())
+
+
 def test_folders_are_looked_at_before_a_cluster_is_started(tmp_path):
     dark, lit = write_squares(tmp_path)
     config = Config(images=(dark, str(tmp_path / "absent")), out=str(tmp_path / "out"))

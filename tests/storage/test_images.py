@@ -98,11 +98,22 @@ def test_a_manifest_names_boxes_and_a_root(tmp_path):
     assert [row.has_truth for row in rows] == [True, False]
 
 
-@pytest.mark.parametrize("wrong", ["[[1, 2, 3]]", "[[1, 2, 0, 4]]", "[1, 2, 3, 4]", "box"])
-def test_boxes_without_an_area_are_refused(tmp_path, wrong):
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ("[[1, 2, 3]]", "[1.0, 2.0, 3.0]"),
+        ("[[1, 2, 0, 4]]", "[1.0, 2.0, 0.0, 4.0]"),
+        ("[1, 2, 3, 4]", "'[1, 2, 3, 4]'"),
+        ("[[1, 2, 3", "'[[1, 2, 3'"),
+        (7, "7"),
+    ],
+)
+def test_boxes_without_an_area_are_refused_and_named(tmp_path, wrong, named):
     written(tmp_path, [{"uri": "x.png", "boxes": wrong}], "m.json")
-    with pytest.raises(InvalidInputError, match=r"row 0: boxes must list \[x, y, width, height\]"):
+    with pytest.raises(InvalidInputError) as caught:
         expand(str(tmp_path / "m.json"))
+    assert "row 0: boxes must list [x, y, width, height]" in str(caught.value)
+    assert str(caught.value).endswith(f"got {named}")
 
 
 def test_boxes_fill_every_pixel_that_they_touch():

@@ -10,6 +10,7 @@ from xaiserve.cli.status import read_progress
 from xaiserve.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:  # the list of commands must import neither torch nor ray
+    from xaiserve.dispatch.submission import JobServer
     from xaiserve.pipelines.progress import Progress
 
 _POLL_S: Final = 0.5
@@ -40,7 +41,15 @@ def command(*, job: str | None, out: str | None, address: str, wait_s: float) ->
         else:
             if not server.find(found.job_id).ended:
                 server.stop(found.job_id)
-    click.echo(f"{found.job_id}  {server.find(found.job_id).state}")
+    click.echo(f"{found.job_id}  {_last_state(server, found.job_id, wait_s)}")
+
+
+def _last_state(server: "JobServer", job_id: str, wait_s: float) -> str:
+    """Wait until the job has ended, for a server only notes that it shall; say what it is then."""
+    until = time.monotonic() + wait_s
+    while not (now := server.find(job_id)).ended and time.monotonic() < until:
+        time.sleep(_POLL_S)
+    return now.state
 
 
 def cancel_output(out: str, wait_s: float) -> "Progress":

@@ -160,8 +160,8 @@ class JobServer:
             raise
         except AuthenticationError as error:
             raise InvalidInputError(
-                f"address {self._address} refuses the token; set RAY_AUTH_MODE=token and "
-                "RAY_AUTH_TOKEN as the cluster has them"
+                f"address {self._address} refuses the token; set RAY_AUTH_MODE=token, and "
+                "RAY_AUTH_TOKEN as the cluster has it unless ~/.ray/auth_token of this machine does"
             ) from error
         except ValueError as error:  # what is no address at all; Ray says so in many ways
             raise InvalidInputError(

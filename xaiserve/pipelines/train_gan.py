@@ -150,6 +150,8 @@ def _fit(config: Config, placement: Placement) -> None:
                 f"{_reason(error)}; the last checkpoint is kept, and the same command goes on "
                 "from it"
             ) from error
+        except SystemExit as error:  # Ray Train's own answer to Ctrl-C, which says nothing
+            raise KeyboardInterrupt from error
     if isinstance(problem, XaiServeError):
         raise problem
 

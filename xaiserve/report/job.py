@@ -106,6 +106,7 @@ def job_page(report: JobReport) -> str:
             pointing=bool(metrics - _CURVES),
             curves=bool(metrics & _CURVES),
             columns=_titles(summary) if summary else (),
+            by_class=summary is not None and _estimates_per_cell(summary) > 1,
             lines=[_line(method, summary) for method in summary.methods] if summary else (),
             histograms=[_histogram(one) for one in report.distributions if one.images],
             best=report.best,

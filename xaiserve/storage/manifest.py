@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -133,8 +133,8 @@ def _boxes(record: Record, where: str) -> tuple[Box, ...]:
     try:
         listed = json.loads(found) if isinstance(found, str) else found
         boxes = tuple(tuple(float(number) for number in box) for box in listed)
-    except (TypeError, ValueError):
-        boxes = ((),)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(_not_boxes(where, found)) from error
     return tuple(checked_box(box, where) for box in boxes)
 
 
@@ -147,12 +147,16 @@ def checked_box(box: Sequence[float], where: str) -> Box:
         It has not four numbers, or no area.
     """
     if len(box) != _SIDES or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
-        raise InvalidInputError(
-            f"{where}: boxes must list [x, y, width, height] in pixels of the picture, such as "
-            f"[[10, 20, 30, 40]], got {list(box)}"
-        )
+        raise InvalidInputError(_not_boxes(where, list(box)))
     x, y, width, height = box
     return (x, y, width, height)
+
+
+def _not_boxes(where: str, found: object) -> str:
+    return (
+        f"{where}: boxes must list [x, y, width, height] in pixels of the picture, such as "
+        f"[[10, 20, 30, 40]], got {found!r}"
+    )
 
 
 def _feature_masks(record: Record) -> Sequence[str]:
@@ -185,7 +189,8 @@ def _feature_squares(record: Record, where: str) -> tuple[tuple[int, ...], ...]:
 
 def _holds(value: Any) -> bool:
     """Say whether a cell holds something: pandas' empty cell is NaN, and arrays have no truth."""
-    return not (value is None or isinstance(value, float) or len(value) == 0)
+    empty = isinstance(value, Sized) and len(value) == 0
+    return not (value is None or isinstance(value, float) or empty)
 
 
 def _first(record: Record, names: Sequence[str]) -> str | None:

@@ -57,6 +57,6 @@ def nothing_differs(difference: Grey, threshold: float) -> NoExplanationError:
     """Say that no pixel of the contrast differs enough to make a segment."""
     return NoExplanationError(
         f"the contrast picture differs from the image by at most {difference.max():.3g} and "
-        f"segments need more than {threshold:g}: choose another contrast, or lower the threshold "
-        "(blank_contrast)"
+        f"segments need more than {threshold:g}: choose another contrast, or lower "
+        "low_threshold (blank_contrast)"
     )

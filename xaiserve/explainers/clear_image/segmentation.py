@@ -1,5 +1,6 @@
 """How image and contrast are cut into segments: the difference of both, or superpixels."""
 
+from collections.abc import Mapping
 from typing import Final, assert_never
 
 import numpy as np
@@ -141,11 +142,20 @@ def supplied(case: Case) -> Cut:
     return Cut(numbers, _kinds("supplied", len(known) - 1), Segmentation(segmenter="supplied"))
 
 
+_REMEDIES: Final[Mapping[str, str]] = {
+    "gan_diff": "choose another contrast, or lower diff_threshold or diff_min_area_px",
+    "gan_xray": "choose another contrast, or lower low_threshold or xray_min_area_px",
+    "felzenszwalb": "choose another segmenter",
+    "quickshift": "choose another segmenter",
+    "supplied": "give a label map with more than the background",
+}
+
+
 def _check_count(found: Cut, difference: Grey, options: ClearOptions) -> None:
     if found.count < 2:  # noqa: PLR2004
         raise NoExplanationError(
             f"{options.segmenter} found no segment (largest difference {difference.max():.3g}): "
-            "choose another contrast, lower the threshold or the smallest area (no_segments)"
+            f"{_REMEDIES[options.segmenter]} (no_segments)"
         )
     if found.count > options.max_segments:
         raise InvalidInputError(
