@@ -67,7 +67,8 @@ def train_classifier(
     labels = tuple(sorted({one.label for one in listed}))
     if len(labels) < 2:  # noqa: PLR2004
         raise InvalidInputError(
-            f"images must be of at least two classes, got {', '.join(labels) or 'no picture'}"
+            f"images must be of at least two classes, got {', '.join(labels) or 'no picture'}; a "
+            "folder's name is its class unless NAME=DIR says another"
         )
     keys = Keys.root(seed, "classifier")
     spec = options.spec(labels)

@@ -49,7 +49,9 @@ def _about_masks(found: Findings) -> Iterator[Caveat]:
         )
         yield "poor_data", text
     if not found.grid.counterfactuals:
-        text = f"no set of up to {found.grid.depth} segments changes the decision when replaced"
+        depth = min(found.grid.depth, found.table.segments - 1)
+        sets = "no segment" if depth == 1 else f"no set of up to {depth} segments"
+        text = f"{sets} changes the decision when replaced"
         yield "no_counterfactual", text
 
 
@@ -61,12 +63,10 @@ def _about_equation(found: Findings, importances: Importances) -> Iterator[Cavea
             f"with a ridge of {regression.ridge:g}"
         )
         yield "perfect_separation", text
-    top = float(abs(importances).max())
-    if top > 0 and importances[0] / top > BACKGROUND_SHARE:
-        text = (
-            f"the background weighs {importances[0] / top:.0%} of the heaviest segment: much of "
-            "what decides lies outside the segments"
-        )
+    heaviest = float(abs(importances[1:]).max(initial=0.0))
+    if importances[0] > BACKGROUND_SHARE * max(heaviest, importances[0]):
+        share = f"{importances[0] / heaviest:.0%} of the heaviest segment" if heaviest else "all"
+        text = f"the background weighs {share}: much of what decides lies outside the segments"
         yield "background_too_large", text
     if regression.centering_gap > CENTRED:
         p1 = float(found.table.p(found.ends)[0])

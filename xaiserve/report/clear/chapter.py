@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from xaiserve.report.charts import Mark, scatter, signed_bars
-from xaiserve.report.clear.words import contrast_name
+from xaiserve.report.clear.words import contrast_name, up_to
 from xaiserve.report.presenting import Chapter, Facts
 from xaiserve.report.subject import Document
 
@@ -34,7 +34,7 @@ def chapter(details: Document) -> Chapter:
         "summary": details["summary"],
         "warnings": details["warnings"],
         "counterfactuals": [_counterfactual(one) for one in details["counterfactuals"]],
-        "depth": details["counterfactual_depth"],
+        "sets": up_to(details["counterfactual_depth"]),
         "fidelity": [_number(details[f"fidelity_{kind}"]) for kind in ("mean", "max")],
         "causes": list(_causes(details)),
         "tau": f"{details['tau']:g}",

@@ -63,9 +63,14 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def up_to(depth: int) -> str:
+    """Say how many segments were replaced together in the search."""
+    return "one segment" if depth == 1 else f"up to {depth} segments"
+
+
 def _shortest(found: ClearExplanation) -> str:
     if not found.counterfactuals:
-        return f"no counterfactual of up to {found.counterfactual_depth} segments"
+        return f"no counterfactual of {up_to(found.counterfactual_depth)}"
     first = found.counterfactuals[0]
     return (
         f"replace {named(first.segments)}: {found.p1:.3f} -> {first.p:.3f}, "
@@ -87,8 +92,8 @@ def _turns(found: ClearExplanation) -> Iterator[str]:
     told = found.counterfactuals
     if not told:
         yield (
-            f"No set of up to {found.counterfactual_depth} segments turns the decision when "
-            "replaced by the contrast picture."
+            f"No set of {up_to(found.counterfactual_depth)} turns the decision when replaced by "
+            "the contrast picture."
         )
         return
     yield from (_turn(each, found.p1) for each in told[:SENTENCES])
