@@ -48,6 +48,16 @@ def test_a_wrong_setting_is_named(given: dict, words: tuple[str]):
         assert word in str(refusal.value)
 
 
+def test_a_job_may_name_models_on_demand_and_gets_the_gpus_that_they_share():
+    held = {"memory_bytes": 1, "gpus": 1, "models": {"b": {"source": "x", "device": "cuda"}}}
+    models = make_config({**ONE, "on_demand": held}).all_models
+
+    assert {name: (model.source, model.gpus) for name, model in models.items()} == {
+        "a": ("some/folder", 0),
+        "b": ("x", 1),
+    }
+
+
 def test_a_file_is_read(tmp_path: Path):
     file = tmp_path / "service.yaml"
     file.write_text("models:\n  a: folder\nport: 9000\n")

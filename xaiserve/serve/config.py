@@ -123,6 +123,15 @@ class ServiceConfig(Settings):
         return {} if self.on_demand is None else self.on_demand.models
 
     @property
+    def all_models(self) -> dict[str, ModelSettings]:
+        """What a job may name: those on demand, too, each with the GPUs that they share."""
+        gpus = 0 if self.on_demand is None else self.on_demand.gpus
+        return self.models | {
+            name: model.model_copy(update={"gpus": gpus})
+            for name, model in self.on_demand_models.items()
+        }
+
+    @property
     def names(self) -> list[str]:
         """All models, those with replicas of their own first."""
         return [*self.models, *self.on_demand_models]
