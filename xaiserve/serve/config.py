@@ -26,6 +26,8 @@ _FOR_RAY: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": PROXY_CALLBACK,
+    # As long as Serve's start waits: its own 5 s, three times, are too few on a busy machine.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
