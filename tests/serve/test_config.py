@@ -1,11 +1,12 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from xaiserve.errors import InvalidInputError
-from xaiserve.serve.config import make_config, read_config
+from xaiserve.serve.config import make_config, prepare_logs, read_config
 from xaiserve.serve.kept.keeping import open_answers
-from xaiserve.serve.settings import Answers
+from xaiserve.serve.settings import Answers, Logs
 
 ONE = {"models": {"a": "some/folder"}}
 
@@ -99,3 +100,19 @@ def test_answers_are_kept_where_the_user_keeps_state(
     folder = tmp_path / below / "xaiserve" / "answers"
     assert folder.is_dir()
     assert folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(("format", "bare"), [("json", "1"), ("text", None)])
+def test_lines_of_the_log_stay_whole(
+    format: str,  # noqa: A002 -- the setting's name
+    bare: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    names = ("RAY_DEDUP_LOGS", "RAY_DISABLE_WORKER_LOG_PREFIX")
+    for name in names:
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+
+    prepare_logs(Logs.model_validate({"format": format}))
+
+    assert [os.environ.get(name) for name in names] == ["0", bare]  # noqa: TID251 -- what is tested

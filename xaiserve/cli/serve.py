@@ -66,6 +66,9 @@ def command(
     """  # noqa: D301 -- \b is click's
     config = _config(models, **shared)
 
+    from xaiserve.serve.config import prepare_logs
+
+    prepare_logs(config.logs)
     from xaiserve.serve.running import start_service
 
     service = start_service(config, address=address, show_logs=True)

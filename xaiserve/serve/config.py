@@ -217,7 +217,18 @@ def prepare_environment() -> None:
     """Set what Ray reads from the environment when it starts; what is set already stays.
 
     No usage reports leave the machine, a replica without GPUs does not hide them from others, and
-    the proxy says 503 where there is no service.
+    the proxy says 503 where there is no service, and may take its time to start.
     """
     for name, value in _FOR_RAY.items():
         os.environ.setdefault(name, value)  # noqa: TID251 -- this module is where it may be
+
+
+def prepare_logs(logs: Logs) -> None:
+    """Have Ray print the lines of replicas as they were written; it reads this when imported.
+
+    Of lines of several replicas that differ in numbers alone it would print one, and before each
+    write whose it is, which is no JSON.
+    """
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # noqa: TID251 -- as above
+    if logs.format == "json":
+        os.environ.setdefault("RAY_DISABLE_WORKER_LOG_PREFIX", "1")  # noqa: TID251 -- as above
