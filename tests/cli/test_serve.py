@@ -38,6 +38,7 @@ def run(*words: str) -> Result:
         ((), "at least one --model"),
         (("--model", "folder"), "--model must be NAME=SOURCE, got 'folder'"),
         (("--model", "a=./absent/folder"), "absent/folder"),
+        (("--model", "a=./absent"), "model './absent' does not exist"),
         (("--model", "a=x", "--port", "99999"), "port"),
         (("--model", "a/b=x"), "models.a/b"),
         (("--model", "a=x", "--replicas", "0"), "replicas"),
@@ -48,6 +49,26 @@ def run(*words: str) -> Result:
 )
 def test_misuse_is_one_sentence_and_exit_code_2(words: tuple[str, ...], told: str):
     result = run(*words)
+
+    assert result.exit_code == 2, result.output
+    assert told in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("modles: {a: embedded}", "modles is not a known setting"),
+        ("models: [embedded]", "models must be a mapping, got ['embedded']"),
+        ("models: embedded", "models must be a mapping, got 'embedded'"),
+        ("models: {a: }", "models.a"),
+        ("models:", "models must name at least 1 model"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_and_exit_code_2(tmp_path: Path, text: str, told: str):
+    file = tmp_path / "service.yaml"
+    file.write_text(text)
+    result = run("--config", str(file))
 
     assert result.exit_code == 2, result.output
     assert told in result.output

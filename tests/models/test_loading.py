@@ -105,6 +105,8 @@ def test_sources_are_told_apart_by_their_form(tmp_path: Path) -> None:
     assert is_hub_id("owner/name")
     assert is_hub_id("owner/name@main")
     assert not is_hub_id("models/name.onnx")
+    assert not is_hub_id("./absent")
+    assert not is_hub_id("../absent")
     assert not is_hub_id(str(tmp_path))
 
 

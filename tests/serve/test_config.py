@@ -1,11 +1,12 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from xaiserve.errors import InvalidInputError
-from xaiserve.serve.config import make_config, read_config
+from xaiserve.serve.config import make_config, prepare_logs, read_config
 from xaiserve.serve.kept.keeping import open_answers
-from xaiserve.serve.settings import Answers
+from xaiserve.serve.settings import Answers, Logs
 
 ONE = {"models": {"a": "some/folder"}}
 
@@ -46,6 +47,16 @@ def test_a_wrong_setting_is_named(given: dict, words: tuple[str]):
 
     for word in words:
         assert word in str(refusal.value)
+
+
+def test_a_job_may_name_models_on_demand_and_gets_the_gpus_that_they_share():
+    held = {"memory_bytes": 1, "gpus": 1, "models": {"b": {"source": "x", "device": "cuda"}}}
+    models = make_config({**ONE, "on_demand": held}).all_models
+
+    assert {name: (model.source, model.gpus) for name, model in models.items()} == {
+        "a": ("some/folder", 0),
+        "b": ("x", 1),
+    }
 
 
 def test_a_file_is_read(tmp_path: Path):
@@ -89,3 +100,19 @@ def test_answers_are_kept_where_the_user_keeps_state(
     folder = tmp_path / below / "xaiserve" / "answers"
     assert folder.is_dir()
     assert folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(("format", "bare"), [("json", "1"), ("text", None)])
+def test_lines_of_the_log_stay_whole(
+    format: str,  # noqa: A002 -- the setting's name
+    bare: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    names = ("RAY_DEDUP_LOGS", "RAY_DISABLE_WORKER_LOG_PREFIX")
+    for name in names:
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+
+    prepare_logs(Logs.model_validate({"format": format}))
+
+    assert [os.environ.get(name) for name in names] == ["0", bare]  # noqa: TID251 -- what is tested

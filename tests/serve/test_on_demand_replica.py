@@ -102,6 +102,19 @@ async def test_models_take_turns_in_the_memory_and_answer_alike(
     assert meter.counts["xaiserve_model_evictions", "two"] == 1
 
 
+async def test_its_health_check_tells_the_numbers_again(
+    client: httpx.AsyncClient, replica: OnDemandReplica, meter: MemoryMeter
+):
+    await ask(client, "one")
+    told = dict(meter.values)
+    meter.values.clear()
+
+    await replica.check_health()
+
+    assert meter.values["xaiserve_resident_bytes",] > PER_MODEL
+    assert meter.values == told
+
+
 async def test_first_requests_at_the_same_time_load_once(
     client: httpx.AsyncClient, meter: MemoryMeter
 ):

@@ -17,9 +17,15 @@ import torch
 import tritonclient.http as triton
 from onnx import TensorProto, helper, numpy_helper
 from pydantic import PydanticDeprecatedSince20
+from ray.exceptions import RayActorError
 
 from xaiserve.api import explain, load_case
-from xaiserve.errors import ConflictError, InvalidInputError, NotFoundError
+from xaiserve.errors import (
+    ConflictError,
+    InvalidInputError,
+    ModelUnavailableError,
+    NotFoundError,
+)
 from xaiserve.explainers.multirex import MultiRexExplanation
 from xaiserve.models.loading import load_classifier
 from xaiserve.serve.config import make_config
@@ -29,6 +35,7 @@ from xaiserve.storage.rle import rle_to_mask
 with warnings.catch_warnings():
     # The settings of Ray Serve use what pydantic has deprecated, which shows on import.
     warnings.simplefilter("ignore", PydanticDeprecatedSince20)
+    from xaiserve.serve import running
     from xaiserve.serve.running import RunningService, check_port, start_service
 
 SIDE = 32
@@ -249,6 +256,19 @@ def test_a_taken_port_is_told_before_anything_starts(folder: Path):
         port = taken.getsockname()[1]
         with pytest.raises(InvalidInputError, match=f"port must be free.*{port}"):
             start_service(make_config({"models": {"toy": str(folder)}, "port": port}))
+
+
+@pytest.mark.parametrize("error", [RayActorError(), TimeoutError("HTTP proxies not available")])
+def test_a_proxy_that_does_not_start_is_told_in_a_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+):
+    def start(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(running.serve, "start", start)
+
+    with pytest.raises(ModelUnavailableError, match="its HTTP proxy was not there in time"):
+        running._deploy(make_config({"models": {"toy": "embedded"}}))
 
 
 def test_a_host_of_another_machine_is_refused():

@@ -66,6 +66,9 @@ def command(
     """  # noqa: D301 -- \b is click's
     config = _config(models, **shared)
 
+    from xaiserve.serve.config import prepare_logs
+
+    prepare_logs(config.logs)
     from xaiserve.serve.running import start_service
 
     service = start_service(config, address=address, show_logs=True)
@@ -91,17 +94,29 @@ def _config(
 ) -> "ServiceConfig":
     from xaiserve.serve.config import make_config, read_config
 
+    if not (models or file):
+        raise InvalidInputError("serve needs at least one --model NAME=SOURCE, or a --config")
     given = read_config(file) if file else {}
     named = dict(_named("model", text) for text in models)
-    given["models"] = {**given.get("models", {}), **_settings(named, **shared)}
+    given["models"] = {**_part(given, "models"), **_settings(named, **shared)}
     _add(given["models"], "translator", translators)
     _add(given["models"], "contrast", contrasts)
     _complete(given["models"], named)
-    if not (given["models"] or given.get("on_demand")):
-        raise InvalidInputError("serve needs at least one --model NAME=SOURCE, or a --config")
     if keys is not None:
-        given["access"] = {**given.get("access", {}), "keys": keys}
+        given["access"] = {**_part(given, "access"), "keys": keys}
     return make_config(given | {k: v for k, v in (("port", port), ("host", host)) if v is not None})
+
+
+def _part(given: dict[str, Any], key: str) -> dict[str, Any]:  # Any: as in YAML
+    """Return what a file says under ``key``, for options to add to."""
+    part = given.get(key)
+    if part is None:
+        return {}
+    if not isinstance(part, dict):
+        raise InvalidInputError(
+            f"service configuration: {key} must be a mapping, got {part!r:.200}"
+        )
+    return part
 
 
 def _named(option: str, text: str) -> tuple[str, str]:

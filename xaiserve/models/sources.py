@@ -24,7 +24,7 @@ _SUFFIXES: Final[dict[str, Format]] = {
     ".pt2": "pt2",
 }
 _PICKLED: Final = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib"})
-_HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_HUB_ID: Final = re.compile(r"\w[\w.-]*/[\w.-]+(@[\w./-]+)?")
 _CHUNK_BYTES: Final = 1 << 20
 
 

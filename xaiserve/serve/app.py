@@ -52,7 +52,7 @@ class Ingress:
             explanations=kept.explanations,
             replays=kept.replays,
             results=kept.results,
-            jobs=Jobs(config.jobs, config.models),
+            jobs=Jobs(config.jobs, config.all_models),
             may_sleep=config.sleepers,
         )
         self._access = config.access

@@ -26,6 +26,8 @@ _FOR_RAY: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": PROXY_CALLBACK,
+    # As long as Serve's start waits: its own 5 s, three times, are too few on a busy machine.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -123,6 +125,15 @@ class ServiceConfig(Settings):
         return {} if self.on_demand is None else self.on_demand.models
 
     @property
+    def all_models(self) -> dict[str, ModelSettings]:
+        """What a job may name: those on demand, too, each with the GPUs that they share."""
+        gpus = 0 if self.on_demand is None else self.on_demand.gpus
+        return self.models | {
+            name: model.model_copy(update={"gpus": gpus})
+            for name, model in self.on_demand_models.items()
+        }
+
+    @property
     def names(self) -> list[str]:
         """All models, those with replicas of their own first."""
         return [*self.models, *self.on_demand_models]
@@ -206,7 +217,18 @@ def prepare_environment() -> None:
     """Set what Ray reads from the environment when it starts; what is set already stays.
 
     No usage reports leave the machine, a replica without GPUs does not hide them from others, and
-    the proxy says 503 where there is no service.
+    the proxy says 503 where there is no service, and may take its time to start.
     """
     for name, value in _FOR_RAY.items():
         os.environ.setdefault(name, value)  # noqa: TID251 -- this module is where it may be
+
+
+def prepare_logs(logs: Logs) -> None:
+    """Have Ray print the lines of replicas as they were written; it reads this when imported.
+
+    Of lines of several replicas that differ in numbers alone it would print one, and before each
+    write whose it is, which is no JSON.
+    """
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # noqa: TID251 -- as above
+    if logs.format == "json":
+        os.environ.setdefault("RAY_DISABLE_WORKER_LOG_PREFIX", "1")  # noqa: TID251 -- as above

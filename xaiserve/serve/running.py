@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import ray
 from ray import serve
+from ray.exceptions import RayActorError
 
 from xaiserve.errors import ConflictError, InvalidInputError, ModelUnavailableError
 from xaiserve.serve.access.keys import read_keys
@@ -71,7 +72,7 @@ def start_service(
     ConflictError
         Something is served on that cluster already.
     ModelUnavailableError
-        A replica could not start.
+        A replica, or Serve's proxy, could not start.
     """
     config = _with_absolute_paths(config)
     if config.access.keys is not None:
@@ -207,12 +208,18 @@ def _refuse_neighbours() -> None:
 
 def _deploy(config: ServiceConfig) -> None:
     quiet = {"log_level": "WARNING", "enable_access_log": False}
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": config.host, "port": config.port},
-        logging_config=quiet,
-        tracing_config=service_tracing(config.tracing),
-    )
+    try:
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": config.host, "port": config.port},
+            logging_config=quiet,
+            tracing_config=service_tracing(config.tracing),
+        )
+    except (RayActorError, TimeoutError) as error:
+        raise ModelUnavailableError(
+            "the service did not start: its HTTP proxy was not there in time; start it again when "
+            "the machine is less busy"
+        ) from error
     try:
         serve.run(build_app(config), name=APPLICATION, logging_config=quiet)
     except RuntimeError as error:

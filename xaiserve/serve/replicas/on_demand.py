@@ -63,6 +63,11 @@ class Shelf(Generic[S]):
         """Models that are there or load, the one asked for longest ago first."""
         return list(self._slots)
 
+    @property
+    def loaded(self) -> list[S]:
+        """What is there; not what loads still."""
+        return [slot.loading.result() for slot in self._slots.values() if slot.loading.done()]
+
     @asynccontextmanager
     async def use(self, name: str) -> AsyncGenerator[S, None]:
         """Hold a model while it is used, after loading it if need be.
@@ -85,6 +90,11 @@ class Shelf(Generic[S]):
         finally:
             slot.users -= 1
 
+    def tell(self) -> None:
+        """Publish how much is held; again before the exporter forgets it."""
+        held = sum(slot.bytes for slot in self._slots.values())
+        self.meter.put(metrics.RESIDENT_BYTES, held)
+
     def close(self) -> None:
         """Put all away."""
         for name in self.held:
@@ -96,7 +106,7 @@ class Shelf(Generic[S]):
         self._make_room(name)
         slot = _Slot(self.sizes[name], asyncio.ensure_future(self._loaded(name)))
         self._slots[name] = slot
-        self._tell()
+        self.tell()
         return slot
 
     async def _loaded(self, name: str) -> S:
@@ -105,7 +115,7 @@ class Shelf(Generic[S]):
         except Exception as error:
             del self._slots[name]
             self.meter.count(metrics.MODEL_LOADS, model=name, outcome="failed")
-            self._tell()
+            self.tell()
             if isinstance(error, XaiServeError):
                 raise ModelUnavailableError(f"model {name!r} cannot be loaded: {error}") from error
             raise
@@ -137,8 +147,4 @@ class Shelf(Generic[S]):
             slot.loading.result().close()
         else:
             slot.loading.cancel()
-        self._tell()
-
-    def _tell(self) -> None:
-        held = sum(slot.bytes for slot in self._slots.values())
-        self.meter.put(metrics.RESIDENT_BYTES, held)
+        self.tell()

@@ -93,6 +93,12 @@ class OnDemandReplica:
         except XaiServeError as error:
             yield problem_of(error)
 
+    async def check_health(self) -> None:
+        """Publish the numbers of what is there: Ray's exporter forgets those not told again."""
+        self._shelf.tell()
+        for server in self._shelf.loaded:
+            server.sample()
+
     async def _with(
         self, name: str, ask: Callable[[ClassifierServer], Awaitable[T]]
     ) -> T | Problem:
