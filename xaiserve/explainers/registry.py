@@ -1,4 +1,4 @@
-"""The methods by name, as strings, so that listing them imports nothing."""
+"""The methods by name, as strings: who names one imports that one alone."""
 
 from collections.abc import Mapping
 from importlib import import_module
