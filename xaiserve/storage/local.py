@@ -122,13 +122,22 @@ class LocalStore:
 
 def _make_folder(folder: Path) -> None:
     try:
-        with suppress(FileNotFoundError):  # tidied away in between: `_temporary` makes it again
-            folder.mkdir(parents=True, exist_ok=True)
+        _ensure_folder(folder)
     except OSError as error:
         raise StoreUnavailableError(
             f"folder {folder} cannot be made: {error.strerror}; name another place, or check its "
             "permissions and free space"
         ) from error
+
+
+def _ensure_folder(folder: Path) -> None:
+    """Make a folder, if others do not tidy it away meanwhile: who writes into it tries again."""
+    with suppress(FileNotFoundError):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:  # said, too, of a folder that is gone when Python looks at it
+            if folder.is_file():
+                raise
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -155,7 +164,7 @@ def _temporary(folder: Path) -> tuple[int, str]:
     """Open one, in a folder that whoever removes its last file removes as well."""
     for _ in range(10):
         with suppress(FileNotFoundError):
-            folder.mkdir(parents=True, exist_ok=True)
+            _ensure_folder(folder)
             return tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
     raise FileNotFoundError(errno.ENOENT, "the folder is removed again and again", str(folder))
 
