@@ -284,6 +284,16 @@ def test_the_page_has_the_numbers_of_the_explanation() -> None:
         assert told in text, told
 
 
+@pytest.mark.parametrize(("depth", "sets"), [(1, "one segment"), (2, "up to 2 segments")])
+def test_the_page_says_how_far_was_looked(depth: int, sets: str) -> None:
+    found = clear_explanation(counterfactual_depth=depth)
+    assert f"Sets of {sets} were tried." in page(found)
+    without = dataclasses.replace(
+        found, counterfactuals=(), fidelity_mean=None, fidelity_max=None, lattice=None
+    )
+    assert f"None among the sets of {sets}." in page(without)
+
+
 def test_names_of_contrast_pictures_are_escaped() -> None:
     text = page(clear_explanation())
     assert "n<17>.png" not in text
