@@ -31,7 +31,7 @@ IMAGES: Final = 64
 IMAGES_QUICK: Final = 16
 THREADS: Final = 2
 OPTIONS: Final = {"preset": "fast"}
-OPTIONS_QUICK: Final = {"preset": "fast", "iterations": "1", "pairs": "false", "prune": "false"}
+OPTIONS_QUICK: Final = {"preset": "fast", "iterations": "4", "pairs": "false", "prune": "false"}
 
 
 class Side(NamedTuple):
