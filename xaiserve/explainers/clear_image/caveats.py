@@ -49,8 +49,7 @@ def _about_masks(found: Findings) -> Iterator[Caveat]:
         )
         yield "poor_data", text
     if not found.grid.counterfactuals:
-        depth = min(found.grid.depth, found.table.segments - 1)
-        sets = "no segment" if depth == 1 else f"no set of up to {depth} segments"
+        sets = "no segment" if found.depth == 1 else f"no set of up to {found.depth} segments"
         text = f"{sets} changes the decision when replaced"
         yield "no_counterfactual", text
 

@@ -45,6 +45,11 @@ class Findings:
         return self.options.mode == "parity"
 
     @property
+    def depth(self) -> int:
+        """Most segments that were replaced together: not more than there are."""
+        return min(self.grid.depth, self.table.segments - 1)
+
+    @property
     def ends(self) -> Masks:
         """Image, then contrast."""
         return np.repeat([[True], [False]], self.table.segments, axis=1)

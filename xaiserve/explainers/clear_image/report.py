@@ -62,7 +62,7 @@ def describe(found: Findings, name: str) -> ClearExplanation:
         segments=tuple(_segments(found, difference, importances)),
         regression=found.fitted.regression,
         counterfactuals=counterfactuals,
-        counterfactual_depth=min(found.grid.depth, found.table.segments - 1),
+        counterfactual_depth=found.depth,
         fidelity_mean=float(np.mean(errors)) if errors else None,
         fidelity_max=max(errors) if errors else None,
         tau=options.tau,
