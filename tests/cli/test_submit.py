@@ -198,7 +198,7 @@ def test_status_of_an_output_needs_no_cluster(tmp_path):
 def test_status_of_an_output_without_a_job_is_told_in_a_sentence(tmp_path):
     code, output = ended("status", "--out", str(tmp_path / "nothing"))
     assert code == 2
-    assert "holds no job" in output
+    assert "holds no job; one that was submitted and has not begun" in output
 
 
 def test_paths_of_this_machine_are_refused_for_a_cluster_elsewhere():

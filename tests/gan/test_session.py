@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from xaiserve.errors import StoreUnavailableError, TrainingFailedError
 from xaiserve.gan.card import card
 from xaiserve.gan.checkpoints import PREFIX, checkpoint_of, latest, save
 from xaiserve.gan.session import METRICS, SAMPLES, Habits, Session
+from xaiserve.gan.sheets import CAPTION_PX
 from xaiserve.gan.translator import load_translator, write_translator
 from xaiserve.perturb.rng import Keys
 from xaiserve.storage.local import LocalStore
@@ -79,7 +81,9 @@ def test_a_session_leaves_checkpoints_metrics_and_sheets(make, tmp_path):
     assert [line["step"] for line in lines] == [9]
     assert {"critic_real", "generator_identity", "epoch", "seconds"} <= set(lines[0])
     sheet = decode(store.read(f"{SAMPLES}/step-000000009.png")).image
-    assert sheet.size == (4 * 68, 4 * 68)
+    assert sheet.size == (4 * 68, 4 * (68 + CAPTION_PX))
+    captions = np.asarray(sheet).reshape(4, 68 + CAPTION_PX, 4 * 68, 3)[:, :CAPTION_PX]
+    assert len({caption.tobytes() for caption in captions}) == 4  # picture, two classes, change
 
 
 def test_a_killed_session_goes_on_to_the_result_of_one_that_was_not(make):
@@ -121,6 +125,7 @@ def test_spent_time_ends_a_session_over_all_its_runs(make):
     assert 0 < outcome.steps < 9
     assert outcome.seconds >= 8
     again = make(habits=habits)
+    assert (first.seconds_left, again.seconds_left) == (0, 0)
     assert again.run().steps == outcome.steps
     longer = make(habits=Habits())
     assert longer.run().ended == "epochs"

@@ -52,6 +52,16 @@ def test_what_an_earlier_run_published_and_the_start_do_not_count_as_speed(repor
     )
 
 
+def test_a_run_with_a_limit_of_time_says_no_more_is_left_than_that(tmp_path, clock, told):
+    store = LocalStore(tmp_path)
+    limited = Reporter(store, total=100, resumed=0, tell=told.append, limit_s=20, clock=clock)
+    for _ in range(5):
+        clock.now += 5
+        limited.add(done=1, failed=0, model_inputs=0)
+    assert [each.seconds_left for each in told] == [None, 10, 5, 0, 0]
+    assert read_progress(store).limit_s == 20
+
+
 def test_progress_is_read_back_from_the_output(reporter, tmp_path):
     reporter.start()
     last = reporter.enter("done")

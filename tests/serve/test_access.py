@@ -118,6 +118,18 @@ async def test_a_key_opens_what_its_scope_names(client: httpx.AsyncClient, toy: 
     assert (await client.get("/v1/models", headers=viewer)).json() == {"models": ["toy"]}
 
 
+async def test_the_log_names_the_key_that_was_refused(
+    client: httpx.AsyncClient, toy: Toy, make: Make, caplog: pytest.LogCaptureFixture
+):
+    viewer = make("viewer", scopes=["explain"])
+    with caplog.at_level("INFO", logger="xaiserve.requests"):
+        await client.post(PREDICT, files={"image": toy.png}, headers=viewer)
+
+    (told,) = [record.__dict__["fields"] for record in caplog.records]
+    assert told["status"] == 403
+    assert viewer["Authorization"].split("_")[1] == told["key"]
+
+
 async def test_a_refused_upload_is_not_read(client: httpx.AsyncClient):
     async def endless() -> AsyncIterator[bytes]:
         yield b"x"

@@ -241,12 +241,12 @@ async def test_a_running_job_is_asked_to_end_and_one_that_has_not_begun_is_stopp
 
 
 async def test_without_a_cluster_that_runs_jobs_it_is_503_with_the_reason(
-    server: ClassifierServer, tmp_path: Path
+    server: ClassifierServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     def absent(address: str) -> JobServer:
         raise InvalidInputError(f"address {address} answers no Ray job server")
 
-    details = []
+    details, linked = [], []
     for outputs in ((), (str(tmp_path),)):
         known = Jobs(JobSettings(outputs=outputs), MODELS, connect=absent)
         service = Service(models={"toy": server}, uploads=UPLOADS, budget=BUDGET, jobs=known)
@@ -257,6 +257,11 @@ async def test_without_a_cluster_that_runs_jobs_it_is_503_with_the_reason(
                 "no-jobs",
             )
             details.append(answer.json()["detail"])
+            linked.append("jobs" in (await client.get("/")).json()["links"])
 
     assert "jobs.outputs" in details[0]
-    assert "answers no Ray job server" in details[1]
+    assert "does not answer" in details[1]
+    address = JobSettings().address
+    assert address not in details[1]  # it is the operator's, not the caller's
+    assert f"address {address} answers no Ray job server" in caplog.text
+    assert linked == [False, True]

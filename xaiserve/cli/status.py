@@ -49,7 +49,10 @@ def read_progress(out: str) -> "Progress":
 
     found = progress.read_progress(open_store(out))
     if found is None:
-        raise NotFoundError(f"output {out} holds no job")
+        raise NotFoundError(
+            f"output {out} holds no job; one that was submitted and has not begun is known by its "
+            "name alone"
+        )
     return found
 
 

@@ -139,6 +139,12 @@ class Session:
         """Steps of all epochs."""
         return steps_per_epoch(self.pictures, self.preset.options) * self.preset.options.epochs
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Of training, within the limit; none without one."""
+        limit = self.habits.max_seconds
+        return None if limit is None else max(0.0, limit - self._seconds)
+
     def run(self) -> Outcome:
         """Train to the end, and measure; a training that has ended before is not trained again.
 
@@ -170,8 +176,7 @@ class Session:
 
     @property
     def _spent(self) -> bool:
-        limit = self.habits.max_seconds
-        return limit is not None and self._seconds >= limit
+        return self.seconds_left == 0
 
     @property
     def _ends(self) -> bool:

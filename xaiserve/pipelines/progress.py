@@ -49,6 +49,8 @@ class Progress:
     per_second, model_inputs_per_second
         Speed since the first part of this run was published, so that starting does not count;
         None until the second is.
+    limit_s
+        Seconds after which this run ends, however far it is then; none if it has no such limit.
     unit
         What ``done`` and ``total`` count.
     updated
@@ -65,6 +67,7 @@ class Progress:
     seconds: float = 0.0
     per_second: float | None = None
     model_inputs_per_second: float | None = None
+    limit_s: float | None = None
     unit: str = "explanations"
     reason: str = ""
     updated: float = 0.0
@@ -76,8 +79,11 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Time that the rest takes at this speed, if there is one."""
-        return (self.total - self.done) / self.per_second if self.per_second else None
+        """Time that the rest takes at this speed, if there is one, within the limit."""
+        rest = None if not self.per_second else (self.total - self.done) / self.per_second
+        if rest is None or self.limit_s is None:
+            return rest
+        return min(rest, max(0.0, self.limit_s - self.seconds))
 
     def to_json(self) -> bytes:
         """Write all fields, and the time left."""
@@ -137,6 +143,8 @@ class Reporter:
         Called with every progress that is written.
     unit
         What is counted.
+    limit_s
+        See `Progress`.
     clock
         Seconds that only go forward.
     """
@@ -150,6 +158,7 @@ class Reporter:
         failed: int = 0,
         tell: Callable[[Progress], None],
         unit: str = "explanations",
+        limit_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -160,7 +169,13 @@ class Reporter:
         self._first: Progress | None = None
         self._failed_before = failed
         self._now = Progress(
-            state="running", total=total, done=resumed, resumed=resumed, failed=failed, unit=unit
+            state="running",
+            total=total,
+            done=resumed,
+            resumed=resumed,
+            failed=failed,
+            unit=unit,
+            limit_s=limit_s,
         )
 
     def start(self) -> None:

@@ -87,6 +87,7 @@ def train_task(task: Task, team: Team, device: torch.device) -> None:
     reporter = _reporter(session) if team.rank == 0 else None
     if reporter is not None:
         session.tell = _telling(reporter)
+        reporter.start()
     try:
         outcome = session.run()
     except XaiServeError:
@@ -115,6 +116,7 @@ def _reporter(session: Session) -> Reporter:
         resumed=session.steps,
         tell=lambda _: None,
         unit="steps",
+        limit_s=session.seconds_left,
     )
 
 

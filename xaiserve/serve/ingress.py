@@ -57,7 +57,7 @@ def build_ingress(
     )
     problems.install(app)
     _surround(app, guard, origins, meter or NoMeter())
-    app.include_router(index(app))
+    app.include_router(index(app, with_jobs=service.jobs is not None and service.jobs.possible))
     app.include_router(questions(service), prefix="/v1")
     app.include_router(lists(service), prefix="/v1")
     app.include_router(kserve(service), prefix="/v1")

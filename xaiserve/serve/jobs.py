@@ -1,5 +1,6 @@
 """Jobs over data sets, handed to the cluster's job server as command lines."""
 
+import logging
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ from xaiserve.storage.objects import exists
 from xaiserve.storage.opening import is_s3, open_store
 from xaiserve.storage.results import digest_of
 from xaiserve.storage.versions import JOB
+
+_log = logging.getLogger(__name__)
 
 NO_JOBS: Final = Kind(503, "no-jobs", "This service runs no jobs")
 
@@ -46,6 +49,11 @@ class Jobs:
         self._settings = settings
         self._models = models
         self._connect = connect
+
+    @property
+    def possible(self) -> bool:
+        """Whether there is a place for their rows."""
+        return bool(self._settings.outputs)
 
     def submit(self, asked: JobRequest) -> tuple[JobBody, bool]:
         """Start a job, and say whether it is new: one that runs already is returned.
@@ -103,12 +111,13 @@ class Jobs:
 
     def _server(self) -> JobServer:
         settings = self._settings
-        if not settings.outputs:
+        if not self.possible:
             raise _no_jobs("jobs.outputs of its configuration names no place for their rows")
         try:
             return self._connect(settings.address)
-        except InvalidInputError as error:
-            told = f"{error} (jobs.address of its configuration)"
+        except InvalidInputError as error:  # it names an address that callers need not know
+            _log.error("jobs.address of the configuration: %s", error)
+            told = "the cluster that runs its jobs does not answer; its log says more"
             raise _no_jobs(told, retry_after_s=UNAVAILABLE_RETRY_S) from error
 
     def _found(self, name: str) -> SubmittedJob:

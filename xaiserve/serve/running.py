@@ -207,7 +207,8 @@ def _refuse_neighbours() -> None:
 
 
 def _deploy(config: ServiceConfig) -> None:
-    quiet = {"log_level": "WARNING", "enable_access_log": False}
+    encoding = "JSON" if config.logs.format == "json" else "TEXT"
+    quiet = {"log_level": "WARNING", "enable_access_log": False, "encoding": encoding}
     try:
         serve.start(
             proxy_location="HeadOnly",

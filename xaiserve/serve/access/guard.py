@@ -80,8 +80,8 @@ class Guard:
         self._looked = clock()
         self._quotas: dict[str, tuple[ApiKey, Quota]] = {}
 
-    def admit(self, authorization: str, method: str, path: str) -> ApiKey | Problem:
-        """Return the key of a request, or why it goes no further."""
+    def key_of(self, authorization: str) -> ApiKey | Problem:
+        """Return the key that a request came with, or why it goes no further."""
         scheme, _, text = authorization.partition(" ")
         if scheme.lower() != "bearer" or not text:
             return Problem(kind=NO_KEY, detail="send 'Authorization: Bearer KEY'")
@@ -89,10 +89,6 @@ class Guard:
         key = self._file.find(text.strip(), self._now())
         if key is None:
             return Problem(kind=NO_KEY, detail="the API key is unknown, expired or revoked")
-        missing = sorted(set(scopes_of(method, path)) - set(key.scopes))
-        if missing:
-            detail = f"key {key.name!r} lacks the scope {', '.join(missing)} for {method} {path}"
-            return Problem(kind=NOT_ALLOWED, detail=detail)
         return key
 
     def quota(self, key: ApiKey) -> Quota:
@@ -136,19 +132,31 @@ class Guarded:
         if scope["type"] == "lifespan" or OPEN.fullmatch(path):
             await self._app(scope, receive, send)
             return
-        sent = Headers(scope=scope).get("authorization", "")
-        admitted = self._guard.admit(sent, scope.get("method", ""), path)
-        if isinstance(admitted, Problem):
-            await _refuse(path, admitted, scope, receive, send)
+        key = self._guard.key_of(Headers(scope=scope).get("authorization", ""))
+        if isinstance(key, Problem):
+            await _refuse(path, key, scope, receive, send)
             return
-        scope.setdefault("state", {})["api_key"] = admitted
+        scope.setdefault("state", {})["api_key"] = key  # the log names it, of a refusal too
+        refusal = _refusal(key, scope.get("method", ""), path)
+        if refusal is not None:
+            await _refuse(path, refusal, scope, receive, send)
+            return
         with ExitStack() as held:
             try:
-                held.enter_context(self._guard.quota(admitted).one())
+                held.enter_context(self._guard.quota(key).one())
             except KeyLimitError as error:
                 await _refuse(path, problem_of(error), scope, receive, send)
                 return
             await self._app(scope, receive, send)
+
+
+def _refusal(key: ApiKey, method: str, path: str) -> Problem | None:
+    """Say why a key does not allow a request, if so."""
+    missing = sorted(set(scopes_of(method, path)) - set(key.scopes))
+    if not missing:
+        return None
+    detail = f"key {key.name!r} lacks the scope {', '.join(missing)} for {method} {path}"
+    return Problem(kind=NOT_ALLOWED, detail=detail)
 
 
 async def _refuse(path: str, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:

@@ -19,14 +19,16 @@ _ROUTES: Final = {
 }
 
 
-def index(app: FastAPI) -> APIRouter:
-    """Route the index of what ``app`` has."""
+def index(app: FastAPI, *, with_jobs: bool) -> APIRouter:
+    """Route the index of what ``app`` has; routes of jobs are there without jobs, to say why."""
     router = APIRouter()
 
     @router.get("/")
     async def about() -> IndexBody:
         """Say what this service is, and where to look further."""
-        there = app.openapi()["paths"]
+        there = set(app.openapi()["paths"])
+        if not with_jobs:
+            there.discard(_ROUTES["jobs"])
         return IndexBody(
             name=app.title,
             version=app.version,
