@@ -118,6 +118,16 @@ async def test_a_key_opens_what_its_scope_names(client: httpx.AsyncClient, toy: 
     assert (await client.get("/v1/models", headers=viewer)).json() == {"models": ["toy"]}
 
 
+async def test_a_line_break_behind_a_path_opens_nothing_more(client: httpx.AsyncClient, make: Make):
+    anybody = make("viewer", scopes=["predict"])
+    assert (await client.get("/v1/models%0A", headers=anybody)).status_code == 200
+    explainer = make("explainer", scopes=["explain"])
+
+    refused = await client.post("/v1/predict%0A?model=toy", headers=explainer)
+
+    assert is_problem(refused, 403, "lacks the scope predict for")
+
+
 async def test_the_log_names_the_key_that_was_refused(
     client: httpx.AsyncClient, toy: Toy, make: Make, caplog: pytest.LogCaptureFixture
 ):
@@ -233,6 +243,11 @@ def test_every_route_that_changes_something_is_named_by_a_scope(server: Classifi
         ("GET", "/v1/jobs/7", ("jobs",)),
         ("POST", "/v1/jobs", ("jobs",)),
         ("GET", "/v1/results/7", ("explain",)),
+        ("GET", "/v1/jobs\n", ("jobs",)),
+        ("GET", "/v1/jobs/7/logs\n", ("jobs",)),
+        ("GET", "/v1/jobs/7\n8/logs", ("jobs",)),
+        ("GET", "/v1/results\n", ("explain",)),
+        ("POST", "/v1/models/a\nb:explain", ("explain",)),
         ("DELETE", "/v1/unheard-of", SCOPES),
     ],
 )

@@ -45,6 +45,8 @@ def refused(answer: httpx.Response, status: int, *words: str) -> None:
         ({"frame": "page"}, 422, ("frame", "'model'", "'page'")),
         ({"overlay": "maybe"}, 422, ("overlay", "'maybe'")),
         ({"range": "1"}, 422, ("range", "LOW,HIGH", "'1'")),
+        ({"range": "nan,1"}, 422, ("range", "LOW,HIGH", "'nan,1'")),
+        ({"range": "0,1e400"}, 422, ("range", "LOW,HIGH", "'0,1e400'")),
         ({"method": "grad-cam"}, 422, ("gradients",)),
     ],
 )

@@ -13,8 +13,10 @@ from tritonclient.utils import InferenceServerException
 
 from tests.serve.conftest import BUDGET, UPLOADS, Toy, make_toy
 from tests.serve.live import listening
+from xaiserve.errors import InvalidInputError
 from xaiserve.serve.config import Queue
 from xaiserve.serve.ingress import build_ingress
+from xaiserve.serve.protocols.tensors import from_numbers
 from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 
@@ -182,6 +184,8 @@ def refused(answer: httpx.Response, status: int, *words: str) -> None:
         ({"shape": [2, 3, 24, 24]}, 400, ("3456 values", "1728")),
         ({"data": ["0"] * 1728}, 400, ("numbers", "'0'")),
         ({"data": [[0], [0, 0]]}, 400, ("rows of equal length",)),
+        ({"data": [[0], [None]]}, 400, ("numbers, got None",)),
+        ({"data": [2**70] * 1728}, 400, ("64 bits",)),
         ({"data": None}, 400, ("either data or", "binary_data_size")),
         ({"data": [1e300] * 1728}, 400, ("numbers from",)),
         ({"datatype": "UINT8", "shape": [1, 24, 24, 3], "data": [256] * 1728}, 400, ("0 to 255",)),
@@ -227,6 +231,13 @@ def test_a_wrong_length_of_the_json_is_refused(url: str, stated: str):
         400,
         "Inference-Header-Content-Length",
     )
+
+
+def test_a_text_among_numbers_is_refused_before_each_takes_as_much_room():
+    numpy_would_take_64_tib = ["x" * (1 << 24), *[0] * (1 << 20)]
+
+    with pytest.raises(InvalidInputError, match="numbers, got 'xxx"):
+        from_numbers(numpy_would_take_64_tib, np.dtype("<f4"))
 
 
 def test_a_file_in_base64_and_what_is_not_a_number_are_told_apart(url: str, module_toy: Toy):

@@ -1,7 +1,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -11,7 +11,12 @@ import pytest
 from tests.serve.conftest import BUDGET, UPLOADS, Toy, client_of
 from tests.serve.test_classifier_server import Gate, serve
 from tests.serve.test_stream import without_times
-from xaiserve.errors import CapacityError, ModelUnavailableError, StoreUnavailableError
+from xaiserve.errors import (
+    CapacityError,
+    ModelUnavailableError,
+    NotFoundError,
+    StoreUnavailableError,
+)
 from xaiserve.explainers.multirex import MultiRex
 from xaiserve.perturb.ticket import Limits
 from xaiserve.serve.incoming.requests import ClassifierPort, ExplainRequest, Upload
@@ -25,7 +30,7 @@ from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 from xaiserve.storage.leases import LEASE_S
 from xaiserve.storage.local import LocalStore
-from xaiserve.storage.objects import ObjectStore
+from xaiserve.storage.objects import ObjectStore, Stored
 
 ASKED = {"model": "toy", "method": "occlusion", "cells": "3"}
 LATER = {**ASKED, "async": "true"}
@@ -135,6 +140,41 @@ async def test_a_pending_result_tells_its_progress(tmp_path: Path):
     server.close()
 
     assert states == {"running"}
+
+
+async def test_pending_results_are_looked_for_again_after_any_failure(
+    toy: Toy, server: ClassifierServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    class FailsOnce(LocalStore):
+        failed = False
+
+        def describe(self, prefix: str = "") -> Sequence[Stored]:
+            if not self.failed:
+                self.failed = True
+                raise NotFoundError("bucket answers does not exist")
+            return super().describe(prefix)
+
+    service = service_of(server, FailsOnce(tmp_path))
+    assert service.results is not None
+    async with service.results.at_work(), client_of(service) as client:
+        async with asyncio.timeout(5):
+            while not caplog.records:  # noqa: ASYNC110 -- what fails is the look, not a request
+                await asyncio.sleep(0.005)
+        accepted = await post(client, toy.png)
+        assert (await fetched(client, accepted.headers["location"])).status_code == 200
+    assert "bucket answers does not exist" in caplog.text
+
+
+async def test_what_others_leave_among_pending_results_is_no_result(
+    toy: Toy, server: ClassifierServer, tmp_path: Path
+):
+    for name in ("000000000000", "f" * 32):
+        folder = tmp_path / "pending" / name
+        folder.mkdir(parents=True)
+        (folder / ".nfs00000001").write_bytes(b"{}")
+    async with running(server, tmp_path) as client:
+        accepted = await post(client, toy.png)
+        assert (await fetched(client, accepted.headers["location"])).status_code == 200
 
 
 async def test_what_was_accepted_before_a_restart_is_answered_after_it(tmp_path: Path):

@@ -2,6 +2,7 @@ import asyncio
 import gc
 import json
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -143,6 +144,30 @@ async def test_events_that_nobody_reads_any_more_are_closed():
 
     with pytest.raises(Exception, match=r".*"):
         await response({"type": "http", "asgi": {"spec_version": "2.4"}}, receive, send)
+    assert closed.is_set()
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.4"])
+async def test_a_client_that_has_gone_before_the_first_event_leaves_nothing_behind(version: str):
+    closed = asyncio.Event()
+
+    async def told() -> AsyncGenerator[Told, None]:
+        try:
+            await asyncio.Event().wait()
+            yield PROGRESS
+        finally:
+            closed.set()
+
+    response = await event_stream(told(), refused_s=0.001)
+
+    async def send(_: dict) -> None:
+        raise OSError
+
+    async def receive() -> dict:
+        return {"type": "http.disconnect"}
+
+    with suppress(Exception):
+        await response({"type": "http", "asgi": {"spec_version": version}}, receive, send)
     assert closed.is_set()
 
 

@@ -29,9 +29,9 @@ OPEN: Final = re.compile(r"/healthz|/readyz|/v2/health/(live|ready)")
 """What load balancers ask, without a key."""
 
 _SCOPES: Final[tuple[tuple[re.Pattern[str], keys.Scope], ...]] = (
-    (re.compile(r"/v1/jobs(/.*)?"), "jobs"),
-    (re.compile(r"/v1/(explain|results)(/.*)?|.*:explain"), "explain"),
-    (re.compile(r"/v1/predict(/.*)?|.*:predict|/v2/models/.*/infer"), "predict"),
+    (re.compile(r"(?s)/v1/jobs(/.*)?"), "jobs"),
+    (re.compile(r"(?s)/v1/(explain|results)(/.*)?|.*:explain"), "explain"),
+    (re.compile(r"(?s)/v1/predict(/.*)?|.*:predict|/v2/models/.*/infer"), "predict"),
 )
 _READING: Final = frozenset({"GET", "HEAD"})
 
@@ -41,8 +41,9 @@ REREAD_S: Final = 5.0
 
 def scopes_of(method: str, path: str) -> tuple[keys.Scope, ...]:
     """Say what a key must allow for a request: all, for a change that no pattern names."""
+    routed = path.removesuffix("\n")  # as routes take it: each ends with "$"
     for pattern, scope in _SCOPES:
-        if pattern.fullmatch(path):
+        if pattern.fullmatch(routed):
             return (scope,)
     return () if method in _READING else SCOPES
 

@@ -1,5 +1,6 @@
 """What stands in the query of a request: parameters that routes share, and methods' options."""
 
+import math
 from typing import Annotated
 
 from fastapi import Query, Request
@@ -92,5 +93,11 @@ def number_pair(text: str | None) -> tuple[float, float] | None:
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
-        raise InvalidInputError(f"range must be two numbers LOW,HIGH, got {text!r}") from None
+        raise _no_pair(text) from None
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise _no_pair(text)
     return low, high
+
+
+def _no_pair(text: str) -> InvalidInputError:
+    return InvalidInputError(f"range must be two numbers LOW,HIGH, got {text!r:.80}")

@@ -36,6 +36,8 @@ _ID_RANDOM: Final = 20
 
 _ID: Final = re.compile(rf"[0-9a-f]{{{_ID_TIME + _ID_RANDOM}}}")
 
+_MARK: Final = re.compile(rf"pending/({_ID.pattern})/[0-9]+")
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -141,7 +143,8 @@ class ResultStore:
         """Return the marks of what has not ended, oldest first."""
         found: dict[str, list[Stored]] = {}
         for each in self._store.describe("pending/"):
-            found.setdefault(each.key.split("/")[1], []).append(each)
+            if mark := _MARK.fullmatch(each.key):  # file systems keep other files there, too
+                found.setdefault(mark[1], []).append(each)
         return found
 
     def claim(self, name: str, marks: Sequence[Stored]) -> Claim | None:

@@ -197,6 +197,8 @@ class Results:
                 await self._take()
             except StoreUnavailableError as error:
                 _log.warning("pending results wait: %s", error)
+            except Exception:  # noqa: BLE001 -- nobody else would look again
+                _log.exception("pending results wait; they are looked through again")
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._look_s):
                     await self._news.wait()

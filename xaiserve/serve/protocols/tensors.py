@@ -9,6 +9,7 @@ import binascii
 import math
 import struct
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -113,12 +114,13 @@ def from_numbers(data: Sequence[Any], dtype: "np.dtype[Any]") -> NDArray[Any]:
     InvalidInputError
         Something else is among them, the nesting is ragged, or a number is out of range.
     """
+    _check_numbers(data)
     try:
         values = np.asarray(data)
     except (ValueError, OverflowError, RecursionError) as error:
         raise InvalidInputError(f"data must be numbers in rows of equal length: {error}") from error
     if values.dtype.kind not in "iuf":
-        raise InvalidInputError(f"data must be numbers, got {_first_other(data)!r:.80}")
+        raise InvalidInputError("data must be numbers of at most 64 bits")
     bounds = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
     if values.size and not (bounds.min <= values.min() and values.max() <= bounds.max):
         raise InvalidInputError(
@@ -131,16 +133,16 @@ def from_numbers(data: Sequence[Any], dtype: "np.dtype[Any]") -> NDArray[Any]:
     return cast
 
 
-def _first_other(data: object) -> object:
-    """Find what is no number, for the message."""
-    while isinstance(data, list) and data:
-        others = [
-            each for each in data if isinstance(each, bool) or not isinstance(each, int | float)
-        ]
-        if not others:
-            break
-        data = others[0]
-    return data
+def _check_numbers(data: Sequence[Any]) -> None:
+    """Refuse what is no number before numpy would give each number the room of the longest text."""
+    level: Sequence[Any] = [data]
+    while level:
+        parts = list(chain.from_iterable(level))
+        kinds = set(map(type, parts))
+        if kinds - {int, float, list}:
+            other = next(part for part in parts if type(part) not in {int, float, list})
+            raise InvalidInputError(f"data must be numbers, got {other!r:.80}")
+        level = [part for part in parts if type(part) is list] if list in kinds else []
 
 
 def _raw(binary: bytes, dtype: "np.dtype[Any]") -> NDArray[Any]:

@@ -43,18 +43,58 @@ CONTENT: Final[dict[str, Any]] = {  # Any: OpenAPI
 
 
 class EventStream(StreamingResponse):
-    """A response that closes what it tells as soon as nobody listens any more."""
+    """A response that closes what it tells as soon as nobody listens any more.
 
-    def __init__(self, events: AsyncGenerator[str, None]) -> None:
+    Parameters
+    ----------
+    first
+        Waits for the first of what is told.
+    beat_s
+        The longest silence.
+    """
+
+    def __init__(
+        self, told: AsyncGenerator[Told, None], first: asyncio.Future[Told], beat_s: float
+    ) -> None:
+        self._told = told
+        self._upcoming = first
+        self._events = self._as_text(beat_s)
         # Proxies must not keep events back until they have many.
         quick = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(events, media_type=MEDIA_TYPE, headers=quick)
-        self._events = events
+        super().__init__(self._events, media_type=MEDIA_TYPE, headers=quick)
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._events):
-            await super().__call__(scope, receive, send)
+        try:
+            async with aclosing(self._events):
+                await super().__call__(scope, receive, send)
+        finally:
+            # Whoever hung up before the response began has left a generator that has not begun
+            # either, and so ends nothing.
+            await self._end()
+
+    async def _as_text(self, beat_s: float) -> AsyncGenerator[str, None]:
+        try:
+            while True:
+                await asyncio.wait({self._upcoming}, timeout=beat_s)
+                if not self._upcoming.done():
+                    yield ": still at work\n\n"
+                    continue
+                each = self._upcoming.result()
+                self._upcoming = asyncio.ensure_future(anext(self._told))
+                yield _event(_NAMES[type(each)], each.model_dump_json())
+        except StopAsyncIteration:
+            return
+        except Exception as error:  # noqa: BLE001 -- told to the client, as everywhere
+            yield _event("problem", json.dumps(problem_of(error).body))
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
+        """Stop whatever is told; again does nothing."""
+        self._upcoming.cancel()
+        await asyncio.gather(self._upcoming, return_exceptions=True)
+        await self._told.aclose()
 
 
 def wants_events(request: Request) -> bool:
@@ -84,30 +124,7 @@ async def event_stream(
         first.cancel()
         await told.aclose()
         raise
-    return EventStream(_events(told, first, beat_s))
-
-
-async def _events(
-    told: AsyncGenerator[Told, None], first: asyncio.Future[Told], beat_s: float
-) -> AsyncGenerator[str, None]:
-    upcoming = first
-    try:
-        while True:
-            await asyncio.wait({upcoming}, timeout=beat_s)
-            if not upcoming.done():
-                yield ": still at work\n\n"
-                continue
-            each = upcoming.result()
-            upcoming = asyncio.ensure_future(anext(told))
-            yield _event(_NAMES[type(each)], each.model_dump_json())
-    except StopAsyncIteration:
-        return
-    except Exception as error:  # noqa: BLE001 -- told to the client, as everywhere
-        yield _event("problem", json.dumps(problem_of(error).body))
-    finally:
-        if upcoming.cancel():
-            await asyncio.wait({upcoming})
-        await told.aclose()
+    return EventStream(told, first, beat_s)
 
 
 def _event(name: str, data: str) -> str:

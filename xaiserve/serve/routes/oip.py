@@ -1,5 +1,6 @@
 """``/v2``: the Open Inference Protocol, version 2, which Triton, KServe and MLServer speak."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 
@@ -188,7 +189,7 @@ async def _asked(
     alone = body.parameters.get("alone", False)
     if not isinstance(alone, bool):
         raise InvalidInputError(f"parameter alone must be true or false, got {alone!r:.80}")
-    pictures = pictures_of(body.inputs[0], binary, uploads.max_rows)
+    pictures = await asyncio.to_thread(pictures_of, body.inputs[0], binary, uploads.max_rows)
     return ScoreRequest(pictures=pictures, alone=alone), wishes_of(body), body
 
 
