@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from pathlib import Path
 
 import httpx
@@ -158,3 +159,50 @@ async def test_answers_of_old_keys_are_swept_up(tmp_path: Path):
     replays(tmp_path, clock).sweep()
 
     assert not LocalStore(tmp_path).list()
+
+
+class Held(LocalStore):
+    """A store whose next write of a kind of file waits until it is let go."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        super().__init__(folder)
+        self._kind = kind
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def write(self, key: str, data: bytes, *, create_only: bool = False) -> None:
+        if key.endswith(self._kind) and not self.go_on.is_set():
+            self.reached.set()
+            self.go_on.wait(30)
+        super().write(key, data, create_only=create_only)
+
+
+@pytest.mark.parametrize("kind", [".json", ".answer"])
+async def test_whoever_hangs_up_while_something_is_written_leaves_the_key_free(
+    tmp_path: Path, kind: str
+):
+    store = Held(tmp_path, kind)
+    kept = Replays(store, keep_s=100, clock=Clock())
+    first = asyncio.ensure_future(kept.once("key", "asked", 50, made))
+    await asyncio.to_thread(store.reached.wait, 30)
+    first.cancel()
+    await asyncio.sleep(0)  # the cancellation is there before the write has ended
+    store.go_on.set()
+    await asyncio.gather(first, return_exceptions=True)
+
+    assert not LocalStore(tmp_path).list()
+    again = [await kept.once("key", "other", 50, other) for _ in range(2)]
+    assert [each.body for each in again] == [b"other"] * 2
+
+
+async def other() -> Response:
+    return Response("other", media_type="text/plain")
+
+
+async def test_an_answer_without_its_claim_is_nobodys(tmp_path: Path):
+    kept = replays(tmp_path, Clock())
+    await kept.once("key", "asked", 5, made)
+    (claim,) = [name for name in LocalStore(tmp_path).list() if name.endswith(".json")]
+    LocalStore(tmp_path).remove(claim)  # swept up: it is older than its answer
+
+    again = [await kept.once("key", "other", 5, other) for _ in range(2)]
+    assert [each.body for each in again] == [b"other"] * 2

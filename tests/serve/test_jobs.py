@@ -1,3 +1,4 @@
+import json
 import shlex
 import sys
 from collections.abc import AsyncIterator
@@ -13,12 +14,13 @@ from xaiserve.dispatch.cancelling import MARK
 from xaiserve.dispatch.owning import owned
 from xaiserve.dispatch.progress import PROGRESS
 from xaiserve.dispatch.submission import JobServer, SubmittedJob
-from xaiserve.errors import InvalidInputError, NotFoundError
+from xaiserve.errors import CapacityError, InvalidInputError, NotFoundError
 from xaiserve.metrics.deletion import SCORES
 from xaiserve.pipelines.progress import Progress
 from xaiserve.serve.jobs import Jobs
 from xaiserve.serve.model_settings import ModelSettings
 from xaiserve.serve.replicas.classifier import ClassifierServer
+from xaiserve.serve.routes.jobs import MAX_BYTES
 from xaiserve.serve.service import Service
 from xaiserve.serve.settings import Jobs as JobSettings
 from xaiserve.storage.local import LocalStore
@@ -178,7 +180,7 @@ async def test_a_body_that_is_no_json_is_told_so(client: httpx.AsyncClient):
     answer = await client.post("/v1/jobs", content='{"kind": "explain"', headers=head)
 
     assert answer.status_code == 422
-    assert answer.json()["detail"].startswith("the body must be JSON: Expecting ',' delimiter")
+    assert answer.json()["detail"].startswith("the body must be JSON: EOF while parsing")
 
 
 async def test_the_same_rows_without_scores_are_another_job(
@@ -260,8 +262,53 @@ async def test_without_a_cluster_that_runs_jobs_it_is_503_with_the_reason(
             linked.append("jobs" in (await client.get("/")).json()["links"])
 
     assert "jobs.outputs" in details[0]
-    assert "does not answer" in details[1]
+    assert "does not take them now" in details[1]
     address = JobSettings().address
     assert address not in details[1]  # it is the operator's, not the caller's
     assert f"address {address} answers no Ray job server" in caplog.text
     assert linked == [False, True]
+
+
+async def test_a_cluster_that_is_lost_later_is_503_and_named_to_nobody(
+    client: httpx.AsyncClient,
+    cluster: Cluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    place = "http://10.0.0.5:8265"
+    for error in (
+        InvalidInputError(f"address {place} answers no Ray job server"),
+        CapacityError(f"no agent of the cluster at {place} runs jobs"),
+        RuntimeError(f"Request failed with status code 500: {place}"),
+    ):
+
+        def lost(*_: object, error: Exception = error, **__: object) -> str:
+            raise error
+
+        monkeypatch.setattr(cluster, "submit", lost)
+        answer = await post(client, tmp_path)
+        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (503, "no-jobs")
+        assert place not in answer.text
+        assert str(error) in caplog.text
+
+    def unknown(job_id: str) -> SubmittedJob:
+        raise NotFoundError(f"job {job_id!r} does not exist on {place}")
+
+    monkeypatch.setattr(cluster, "find", unknown)
+    absent = await client.get("/v1/jobs/absent")
+    assert (absent.status_code, absent.json()["detail"]) == (404, "job 'absent' does not exist")
+
+
+async def test_a_description_that_is_too_long_or_impossible_is_refused(
+    client: httpx.AsyncClient, cluster: Cluster, tmp_path: Path
+):
+    long = await client.post("/v1/jobs", content=b" " * (MAX_BYTES + 1))
+    odd = await post(client, tmp_path, out=f"{tmp_path}/out\0")
+    endless = await client.post(
+        "/v1/jobs", content=json.dumps(asked(tmp_path, gpus=float("inf"))).encode()
+    )
+
+    assert [each.status_code for each in (long, odd, endless)] == [413, 422, 422]
+    assert "gpus" in endless.json()["detail"]
+    assert not cluster.lines

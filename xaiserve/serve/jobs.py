@@ -3,14 +3,21 @@
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal, cast
 
 from xaiserve.dispatch.cancelling import ask_to_end
 from xaiserve.dispatch.progress import GOING, last_told
 from xaiserve.dispatch.submission import JobServer, SubmittedJob
-from xaiserve.errors import ConflictError, InvalidInputError, NotFoundError, XaiServeError
+from xaiserve.errors import (
+    CapacityError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    XaiServeError,
+)
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.metrics.deletion import check_scores
 from xaiserve.serve.bodies.jobs import JobBody, JobRequest
@@ -71,7 +78,9 @@ class Jobs:
         """
         server = self._server()
         words, fingerprint = self._words(asked)
-        for job in server.jobs():
+        with _reached():
+            jobs = server.jobs()
+        for job in jobs:
             if job.out != asked.out:
                 continue
             if not job.ended and job.fingerprint == fingerprint:
@@ -83,12 +92,17 @@ class Jobs:
                     "another place"
                 )
         line = shlex.join([sys.executable, "-m", "xaiserve", *words])
-        name = server.submit(line, out=asked.out, fingerprint=fingerprint)
-        return self._body(server.find(name)), True
+        with _reached():
+            name = server.submit(line, out=asked.out, fingerprint=fingerprint)
+            job = server.find(name)
+        return self._body(job), True
 
     def all(self) -> list[JobBody]:
         """Describe all jobs of the cluster, oldest first."""
-        return [self._body(job) for job in self._server().jobs()]
+        server = self._server()
+        with _reached():
+            jobs = server.jobs()
+        return [self._body(job) for job in jobs]
 
     def find(self, name: str) -> JobBody:
         """Describe one; raises `NotFoundError` when there is none of that name."""
@@ -97,7 +111,9 @@ class Jobs:
     def logs(self, name: str) -> str:
         """Return what a job has written."""
         self._found(name)
-        return self._server().logs(name)
+        server = self._server()
+        with _reached(name):
+            return server.logs(name)
 
     def cancel(self, name: str) -> JobBody:
         """End a job; what is published stays, and the same job may go on from there."""
@@ -106,22 +122,22 @@ class Jobs:
             if (_progress(job) or {}).get("state") in GOING:
                 ask_to_end(open_store(job.out))
             else:  # it has not begun, or cannot be asked
-                self._server().stop(name)
+                server = self._server()
+                with _reached(name):
+                    server.stop(name)
         return self.find(name)
 
     def _server(self) -> JobServer:
         settings = self._settings
         if not self.possible:
             raise _no_jobs("jobs.outputs of its configuration names no place for their rows")
-        try:
+        with _reached():
             return self._connect(settings.address)
-        except InvalidInputError as error:  # it names an address that callers need not know
-            _log.error("jobs.address of the configuration: %s", error)
-            told = "the cluster that runs its jobs does not answer; its log says more"
-            raise _no_jobs(told, retry_after_s=UNAVAILABLE_RETRY_S) from error
 
     def _found(self, name: str) -> SubmittedJob:
-        job = self._server().find(name)
+        server = self._server()
+        with _reached(name):
+            job = server.find(name)
         if not job.out:
             raise NotFoundError(f"job {name!r} is none of xaiserve's")
         return job
@@ -218,12 +234,25 @@ def _text(value: object) -> str:
 def _check_place(field: str, place: str, allowed: tuple[str, ...]) -> None:
     """Refuse what does not lie below an allowed place; ``..`` lies nowhere."""
     whole = is_s3(place) or place.startswith("/")
-    if whole and ".." not in PurePosixPath(place).parts:
+    if whole and place.isprintable() and ".." not in PurePosixPath(place).parts:
         for each in allowed:
             if place == each.rstrip("/") or place.startswith(each.rstrip("/") + "/"):
                 return
     told = ", ".join(allowed) or "none"
     raise InvalidInputError(f"{field} must lie in a place that is allowed ({told}), got {place!r}")
+
+
+@contextmanager
+def _reached(name: str = "") -> Iterator[None]:
+    """Ask the cluster; where it is, which its errors say, is for the log and not for callers."""
+    try:
+        yield
+    except NotFoundError as error:
+        raise NotFoundError(f"job {name!r} does not exist") from error
+    except (InvalidInputError, CapacityError, RuntimeError) as error:
+        _log.error("jobs.address of the configuration: %s", error)
+        told = "the cluster that runs its jobs does not take them now; its log says more"
+        raise _no_jobs(told, retry_after_s=UNAVAILABLE_RETRY_S) from error
 
 
 def _no_jobs(why: str, *, retry_after_s: float | None = None) -> ProblemError:

@@ -28,11 +28,13 @@ class JobRequest(Body):
         default=[],
         description="Also ask the model how faithful each explanation is; either costs both.",
     )
-    tolerance_px: Annotated[float, Field(ge=0)] | None = None
+    tolerance_px: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     tasks_per_part: Count | None = None
     workers: Count | None = None
     threads: Count | None = None
-    gpus: Annotated[float, Field(ge=0)] | None = Field(default=None, description="Per worker.")
+    gpus: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        default=None, description="Per worker."
+    )
 
 
 class JobBody(Body):

@@ -9,7 +9,6 @@ The same key with the same request gets the stored answer; with another, 422; wh
 worked on, 409. Errors are not stored: after one the key is free again, as it is after a crash.
 """
 
-import asyncio
 import base64
 import json
 import re
@@ -22,6 +21,7 @@ from typing import Any, Final
 from fastapi import Response
 
 from xaiserve.errors import ArtifactNotFoundError, ConflictError, InvalidInputError
+from xaiserve.serve.kept.threads import completed
 from xaiserve.storage.objects import ObjectStore, read_if_there
 from xaiserve.storage.results import digest_of
 
@@ -91,19 +91,19 @@ class Replays:
         ConflictError
             The first request with this key is still worked on.
         """
-        slot = await asyncio.to_thread(self._take, key, asked, seconds)
+        slot = await completed(lambda: self._take(key, asked, seconds), undo=self._undo)
         if isinstance(slot, Response):
             return slot
         try:
             response = await make()
             if response.status_code < 400:  # noqa: PLR2004
-                await asyncio.to_thread(self._keep, slot, response)
+                await completed(lambda: self._keep(slot, response))
                 return response
         except BaseException:
-            # Shielded: whoever hangs up leaves the key free, to ask again.
-            await asyncio.shield(asyncio.to_thread(self._free, slot))
+            # Whoever hangs up leaves the key free, to ask again.
+            await completed(lambda: self._free(slot))
             raise
-        await asyncio.to_thread(self._free, slot)
+        await completed(lambda: self._free(slot))
         return response
 
     def sweep(self) -> None:
@@ -116,9 +116,10 @@ class Replays:
 
     def _take(self, key: str, asked: str, seconds: float) -> _Slot | Response:
         folder = f"keys/{digest_of(key)}/"
-        claims = [name for name in self._store.list(folder) if name.endswith(".json")]
-        number = int(claims[-1].removesuffix(".json").rpartition("/")[2]) if claims else 0
-        if claims and (found := self._found(_Slot(folder, number), asked)) is not None:
+        # Answers count, too: one may outlive its claim, and is not for whoever comes next.
+        numbers = [_number(name) for name in self._store.list(folder)]
+        number = max(numbers, default=0)
+        if numbers and (found := self._found(_Slot(folder, number), asked)) is not None:
             return found
         slot = _Slot(folder, number + 1)
         now = self._clock()
@@ -153,8 +154,17 @@ class Replays:
         self._store.write(slot.answer, json.dumps(document).encode())
 
     def _free(self, slot: _Slot) -> None:
-        with suppress(ArtifactNotFoundError):
-            self._store.remove(slot.claim)
+        for name in (slot.answer, slot.claim):
+            with suppress(ArtifactNotFoundError):
+                self._store.remove(name)
+
+    def _undo(self, taken: _Slot | Response) -> None:
+        if isinstance(taken, _Slot):
+            self._free(taken)
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("/")[2].partition(".")[0])
 
 
 def key_of(text: str) -> str:

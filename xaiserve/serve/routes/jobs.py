@@ -1,21 +1,31 @@
 """``/v1/jobs``: work over data sets, on the service's cluster."""
 
-from fastapi import APIRouter, Response
+import asyncio
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from xaiserve.serve.bodies.jobs import JobBody, JobRequest, JobsBody
+from xaiserve.serve.incoming.json_body import json_request, parsed, read_body
 from xaiserve.serve.jobs import Jobs
 from xaiserve.serve.problems import PROBLEMS
 
+MAX_BYTES: Final = 1 << 20
+"""Of a job's description."""
+
+_SAID: Final = (404, 409, 413, 415, 422, 429, 503)
+
 
 def jobs(known: Jobs) -> APIRouter:
-    """Route jobs; functions are plain, for they wait on threads."""
-    router = APIRouter(responses={status: PROBLEMS[status] for status in (404, 409, 422, 429, 503)})
+    """Route jobs; all that waits for the cluster does so on threads."""
+    router = APIRouter(responses={status: PROBLEMS[status] for status in _SAID})
 
-    @router.post("/jobs", status_code=202)
-    def submit(asked: JobRequest, response: Response) -> JobBody:
+    @router.post("/jobs", status_code=202, openapi_extra=json_request(JobRequest))
+    async def submit(request: Request, response: Response) -> JobBody:
         """Start a job; the same again is that job while it runs, and later goes on with it."""
-        body, new = known.submit(asked)
+        asked = await parsed(await read_body(request, MAX_BYTES), JobRequest)
+        body, new = await asyncio.to_thread(known.submit, asked)
         response.status_code = 202 if new else 200
         response.headers["Location"] = f"/v1/jobs/{body.id}"
         return body
