@@ -59,6 +59,15 @@ def test_an_image_that_could_not_be_read_is_not_in_the_table():
     assert list(score_rows([unread])) == []
 
 
+def test_an_image_whose_class_was_not_found_is_counted_and_hinders_nothing():
+    rows = [row("a", "1", 1.0), row("a", "2", 0.0)]
+    lost = row("a", "3", None, status="error", target_label=None)
+    table = summarise(score_rows([rows[0], lost, rows[1]]), Keys.root(0, "test"))
+    method = table.methods[0]
+    assert (table.classes, method.images, dict(method.nulls)) == (1, 3, {"query_failed": 1})
+    assert method.cells == summarise(score_rows(rows), Keys.root(0, "test")).methods[0].cells
+
+
 def test_truth_that_the_crop_removed_is_counted_for_the_blind_methods_too():
     gone = {
         "pointing_game_chance": None,

@@ -1,6 +1,7 @@
 """What becomes of tasks, without Ray: rows of one chunk, and parts of one worker."""
 
 import datetime as dt
+import hashlib
 import json
 import math
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from xaiserve.api import load_case
 from xaiserve.errors import (
     InvalidInputError,
     NoExplanationError,
@@ -29,7 +31,7 @@ from xaiserve.pipelines import explain, pointing_game
 from xaiserve.pipelines.cluster import Placement
 from xaiserve.pipelines.explain import AsItIs
 from xaiserve.pipelines.finishing import finds_sets, result_type
-from xaiserve.pipelines.pointing import PointingFinisher, pointed, read_features
+from xaiserve.pipelines.pointing import PointingFinisher, pointed, read_features, read_region
 from xaiserve.pipelines.tasks import Chunk, Task, make_tasks
 from xaiserve.pipelines.work import Bench
 from xaiserve.pipelines.worker import Worker, WorkOrder, load_model
@@ -40,7 +42,7 @@ from xaiserve.storage.manifest import ImageRow
 from xaiserve.storage.records import RowFormat
 from xaiserve.storage.results import open_results
 from xaiserve.testing.jobs import CELL_PX, cell_mask, write_images
-from xaiserve.testing.toys import light_classifier, toy_case, toy_image, toy_spec
+from xaiserve.testing.toys import ToyClassifier, light_classifier, toy_case, toy_image, toy_spec
 
 SETTINGS = {"any": "settings"}
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -166,6 +168,24 @@ def test_a_method_at_a_loss_ends_its_own_row_alone(engine, tmp_path, error, stat
     assert found[1].row.error_kind == error.__name__
 
 
+@pytest.mark.parametrize("place", [0, 3, 5])
+def test_a_model_that_fails_on_a_picture_ends_its_own_row_alone(config, manifest, place):
+    def scores(images):
+        light = images.amax(dim=(1, 2, 3)).unsqueeze(1)
+        light = light.where(images.amin(dim=(1, 2, 3)).unsqueeze(1) < 1, torch.nan)
+        return torch.cat([1 - light, light], dim=1)
+
+    white = manifest.parent / f"{place:03d}.png"
+    Image.new("L", (32, 32), 255).save(white)
+    model = ToyClassifier("nan on white", load_model(config).spec, scores)
+    with Engine(model) as engine:
+        found = Bench(occlusion(), engine, AsItIs()).explain(tasks_of(manifest, occlusion()))
+    assert [n for n, each in enumerate(found) if each.row.status == "error"] == [place]
+    row = found[place].row
+    assert row.error_kind == "ClassifierFaultError"
+    assert row.image_sha256 == hashlib.sha256(white.read_bytes()).hexdigest()
+
+
 def test_a_budget_that_is_spent_is_the_rows_error(engine, manifest):
     bench = Bench(occlusion(), engine, AsItIs(), max_inputs=5)
     found = bench.explain(tasks_of(manifest, occlusion()))
@@ -256,6 +276,21 @@ def test_truth_that_cannot_be_read_says_so_in_its_row(engine, manifest, break_it
     found = Bench(occlusion(), engine, PointingFinisher()).explain(tasks_of(manifest, occlusion()))
     assert [each.row.status for each in found] == ["ok", "ok", "error", "ok", "ok", "ok"]
     assert said in (found[2].row.error_text or "")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_a_mask_is_what_its_pixels_hold_and_not_what_they_look_like(engine, manifest, mode):
+    mask = Image.fromarray(cell_mask(0).astype(np.uint8) * 255)
+    if mode == "P":  # both of its indices are black
+        shown = Image.frombytes("P", mask.size, cell_mask(0).tobytes())
+        shown.putpalette([0, 0, 0] * 2)
+    else:  # transparent where nothing is
+        shown = mask.convert(mode)
+        shown.putalpha(mask)
+    path = manifest.parent / "mask.png"
+    shown.save(path)
+    case = load_case((manifest.parent / "000.png").read_bytes(), engine.classifier, 1)
+    assert read_region(str(path), case).numpy().tolist() == cell_mask(0).tolist()
 
 
 def order_of(config, store, **changes):

@@ -130,7 +130,15 @@ def test_polygons_and_both_kinds_of_run_lengths_fill_the_same_pixels():
         assert np.array_equal(found, square), segmentation
 
 
-@pytest.mark.parametrize("wrong", ["nonsense", '[{"size": [9, 9], "counts": [81]}]', "[[]]", "[3]"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("nonsense", '[{"size": [9, 9], "counts": [81]}]', "[[]]", "[3]"),
+        *("[[[1, 2]]]", "[[[]]]", "[[[1, 2, 3, 4]]]", "[[[2, 1, 5, 1, 5, 4, 2]]]"),
+        *("[[[2, 1, 5, 1, 5, NaN]]]", "[[[1e30, 1, 5, 1, 5, 4]]]"),
+        '[{"size": [6, 8], "counts": [-5, 53]}]',
+    ],
+)
 def test_outlines_of_another_size_or_kind_are_refused(wrong):
     with pytest.raises(InvalidInputError, match="outlines must be a JSON list of COCO"):
         outlines_to_mask(wrong, 6, 8)

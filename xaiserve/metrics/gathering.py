@@ -42,11 +42,16 @@ class Gathering:
         self._last = ""
 
     def add(
-        self, image_id: str, group: str, values: Sequence[float | None], reasons: Iterable[str]
+        self,
+        image_id: str,
+        group: str | None,
+        values: Sequence[float | None],
+        reasons: Iterable[str],
     ) -> None:
         """Take the values of one image and class, and why some are missing.
 
-        All classes of an image must come one after the other.
+        All classes of an image must come one after the other. An image without a class is counted,
+        and has no values.
 
         Raises
         ------
@@ -56,6 +61,8 @@ class Gathering:
         self.images += not self.images or image_id != self._last
         self._last = image_id
         self.nulls.update(set(reasons))
+        if group is None:
+            return
         place = self._groups.setdefault(group, len(self._groups))
         for sums, value in zip(self._sums, values, strict=True):
             if value is not None:

@@ -20,12 +20,14 @@ class ScoreRow:
 
     Parameters
     ----------
+    class_name
+        None of an image whose class could not be found, which has no value either.
     value
         None where there is a ``reason``.
     """
 
     image_id: str
-    class_name: str
+    class_name: str | None
     method: str
     metric: str
     value: float | None
@@ -109,7 +111,7 @@ def summarise(
     """
     places = {column.metric: place for place, column in enumerate(columns)}
     by_method: dict[str, _Line] = {}
-    classes = set()
+    classes = set[str | None]()
     for row in rows:
         if row.metric in places:
             if row.method not in by_method:
@@ -120,7 +122,7 @@ def summarise(
     methods = tuple(
         _summarise(method, by_method[method].ended(), keys, columns) for method in order
     )
-    return Summary(tuple(columns), len(classes), methods)
+    return Summary(tuple(columns), len(classes - {None}), methods)
 
 
 class _Line:
@@ -149,7 +151,7 @@ class _Line:
         self._open = []
 
 
-def _subject(row: ScoreRow) -> tuple[str, str]:
+def _subject(row: ScoreRow) -> tuple[str, str | None]:
     return row.image_id, row.class_name
 
 

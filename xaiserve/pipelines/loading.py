@@ -14,7 +14,13 @@ import torch
 from xaiserve.api import load_case, scores_plan
 from xaiserve.contrasts.base import ContrastProvider, check_contrast, with_contrasts
 from xaiserve.contrasts.files import read_contrast
-from xaiserve.errors import InvalidInputError, NotFoundError, StoreUnavailableError, XaiServeError
+from xaiserve.errors import (
+    ClassifierFaultError,
+    InvalidInputError,
+    NotFoundError,
+    StoreUnavailableError,
+    XaiServeError,
+)
 from xaiserve.perturb.case import Case
 from xaiserve.perturb.engine import Engine
 from xaiserve.pipelines.tasks import Task
@@ -91,19 +97,21 @@ class Loader:
         while portion := list(islice(ready, size)):
             yield from self._contrasted(portion)
 
-    def _ready(self, task: Task, loading: "Future[Loaded]") -> Loaded | Refused:
+    def _ready(self, task: Task, loading: "Future[Loaded | Refused]") -> Loaded | Refused:
         try:
             each = loading.result()
         except (InvalidInputError, NotFoundError) as error:
             return Refused(task, error)
+        if isinstance(each, Refused):
+            return each
         try:
             return self._aimed(each)
         except InvalidInputError as error:
             return Refused(task, error, each.case.image_id)
 
-    def _loading(self, tasks: Sequence[Task]) -> "Iterator[tuple[Task, Future[Loaded]]]":
+    def _loading(self, tasks: Sequence[Task]) -> "Iterator[tuple[Task, Future[Loaded | Refused]]]":
         """Read a few images ahead: those of a bucket take long to come, and no work."""
-        flying: deque[tuple[Task, Future[Loaded]]] = deque()
+        flying: deque[tuple[Task, Future[Loaded | Refused]]] = deque()
         with ThreadPoolExecutor(READERS) as readers:
             for task in tasks:
                 flying.append((task, readers.submit(self._load, task)))
@@ -111,11 +119,14 @@ class Loader:
                     yield flying.popleft()
             yield from flying
 
-    def _load(self, task: Task) -> Loaded:
+    def _load(self, task: Task) -> Loaded | Refused:
         model = self.engine.classifier
         # Aiming at class 0 for now: the engine finds the top class, and its score with it.
         case = load_case(read_image(task.row.uri), model, 0, name=task.row.row_id)
-        scores = self.engine.submit(scores_plan(case.image), about=task.row.row_id).result()
+        try:
+            scores = self.engine.submit(scores_plan(case.image), about=task.row.row_id).result()
+        except ClassifierFaultError as error:  # the model's, on this picture
+            return Refused(task, error, case.image_id)
         return Loaded(task, case, scores[0])
 
     def _aimed(self, loaded: Loaded) -> Loaded:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from typing_extensions import override
 
@@ -18,7 +17,7 @@ from xaiserve.pipelines.scoring import values_of, with_columns
 from xaiserve.pipelines.tasks import Task
 from xaiserve.storage.manifest import ImageRow
 from xaiserve.storage.outlines import boxes_to_mask, outlines_to_mask
-from xaiserve.storage.pictures import decode
+from xaiserve.storage.pictures import decode_mask
 from xaiserve.types import Region
 
 
@@ -150,15 +149,14 @@ def read_region(uri: str | None, case: Case) -> Region:
     """
     if not uri or case.frame is None:
         raise InvalidInputError(f"mask of row {case.name!r} must name a picture, got nothing")
-    values = np.array(decode(read_image(uri)).image)
-    mask = values.any(axis=2) if values.ndim > 2 else values > 0  # noqa: PLR2004
+    mask = decode_mask(read_image(uri))
     height, width = case.frame.original_height, case.frame.original_width
-    if mask.shape != (height, width):
+    if tuple(mask.shape) != (height, width):
         raise InvalidInputError(
             f"mask {uri} must have the image's size, {width}x{height} px, "
             f"got {mask.shape[1]}x{mask.shape[0]}"
         )
-    return case.frame.region(torch.from_numpy(mask))
+    return case.frame.region(mask)
 
 
 def read_features(row: ImageRow, case: Case, region: Region) -> tuple[Feature, ...]:

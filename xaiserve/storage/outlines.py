@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,10 @@ from xaiserve.storage.manifest import Box
 from xaiserve.storage.rle import Rle, rle_to_mask
 
 Mask = npt.NDArray[np.bool_]
+
+_CORNERS: Final = 3
+_FARTHEST_PX: Final = 1e6
+"""Pictures are smaller; what lies much farther pycocotools draws into memory not its own."""
 
 
 def boxes_to_mask(boxes: Sequence[Box], height: int, width: int) -> Mask:
@@ -37,7 +42,7 @@ def outlines_to_mask(outlines: str, height: int, width: int) -> Mask:
     try:
         for segmentation in json.loads(outlines):
             mask |= _filled(segmentation, height, width)
-    except (TypeError, ValueError, KeyError, IndexError) as error:
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
         raise InvalidInputError(
             "outlines must be a JSON list of COCO segmentations, polygons or run lengths, of the "
             f"picture's size, {width}x{height} px: {error}"
@@ -55,8 +60,18 @@ def _filled(segmentation: object, height: int, width: int) -> Mask:
     elif not isinstance(segmentation, list) or not all(isinstance(p, list) for p in segmentation):
         raise ValueError(f"{segmentation!r} is neither polygons nor run lengths")
     else:
+        _check_polygons(segmentation)
         counts = coco.merge(coco.frPyObjects(segmentation, height, width))["counts"]
     return _decoded(counts.decode("ascii"), height, width)
+
+
+def _check_polygons(polygons: Sequence[Sequence[Any]]) -> None:  # Any: JSON
+    for polygon in polygons:
+        inside = all(abs(number) <= _FARTHEST_PX for number in polygon)  # NaN is not
+        if len(polygon) < 2 * _CORNERS or len(polygon) % 2 or not inside:
+            raise ValueError(
+                f"a polygon must be x, y of at least {_CORNERS} corners, got {polygon!r:.80}"
+            )
 
 
 def _decoded(counts: str, height: int, width: int) -> Mask:
