@@ -192,9 +192,10 @@ async def test_the_same_rows_without_scores_are_another_job(
 
 
 async def test_the_document_names_the_scores_that_a_job_may_ask(client: httpx.AsyncClient):
-    schemas = (await client.get("/openapi.json")).json()["components"]["schemas"]
+    route = (await client.get("/openapi.json")).json()["paths"]["/v1/jobs"]["post"]
+    schema = route["requestBody"]["content"]["application/json"]["schema"]
 
-    assert schemas["JobRequest"]["properties"]["scores"]["items"]["enum"] == list(SCORES)
+    assert schema["properties"]["scores"]["items"]["enum"] == list(SCORES)
 
 
 async def test_unknown_models_methods_and_jobs_are_not_found(
@@ -279,7 +280,7 @@ async def test_a_cluster_that_is_lost_later_is_503_and_named_to_nobody(
     place = "http://10.0.0.5:8265"
     for error in (
         InvalidInputError(f"address {place} answers no Ray job server"),
-        CapacityError(f"no agent of the cluster at {place} runs jobs"),
+        CapacityError(f"no agent of the cluster at {place} runs jobs", retry_after_s=60),
         RuntimeError(f"Request failed with status code 500: {place}"),
     ):
 
