@@ -66,6 +66,25 @@ def test_an_object_that_is_no_coco_is_told_in_a_sentence(tmp_path, document):
         expand(written(tmp_path, document))
 
 
+def test_a_coco_box_without_area_is_a_row_whose_region_is_empty(tmp_path):
+    flat = {"image_id": 3, "category_id": 2, "bbox": [1, 1.5, 4, 0], "segmentation": SQUARE}
+    bare = {"image_id": 9, "category_id": 2, "bbox": [1, 1.5, 0, 4]}
+    document = {**COCO, "annotations": [flat, bare]}
+    outlined, boxed = expand(written(tmp_path, document))
+    assert json.loads(outlined.outlines) == [SQUARE]
+    assert boxed.has_truth
+    assert not boxes_to_mask([*outlined.boxes, *boxed.boxes], 8, 8).any()
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "wide", [1, 2, 3], [1, 2, -3, 4], [1, 2, [3], 4]])
+def test_a_coco_box_that_is_none_is_told_in_a_sentence(tmp_path, wrong):
+    document = {**COCO, "annotations": [{"image_id": 7, "category_id": 2, "bbox": wrong}]}
+    with pytest.raises(
+        InvalidInputError, match=r"image 7: boxes must list \[x, y, width, height\]"
+    ):
+        expand(written(tmp_path, document))
+
+
 def test_the_name_of_a_folder_is_the_label_of_its_pictures(tmp_path):
     for name in ("cat/1.png", "dog/deep/2.png", "dog/3.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -106,6 +125,7 @@ def test_a_manifest_names_boxes_and_a_root(tmp_path):
         ("[1, 2, 3, 4]", "'[1, 2, 3, 4]'"),
         ("[[1, 2, 3", "'[[1, 2, 3'"),
         (7, "7"),
+        (f"[[1, 2, 3, {10**400}]]", f"'[[1, 2, 3, {10**400}]]'"),
     ],
 )
 def test_boxes_without_an_area_are_refused_and_named(tmp_path, wrong, named):
