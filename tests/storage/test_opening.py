@@ -12,16 +12,17 @@ from xaiserve.storage.s3 import s3_client
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("b.PNG", "a.jpg", "sub/c.webp", "notes.txt", ".hidden.png"):
-        path = tmp_path / "some pictures" / name
+    hidden = (".hidden.png", "sub/.checkpoints/1.png", ".cache/deep/2.png")
+    for name in ("b.PNG", "a.jpg", "sub/c.webp", "notes.txt", *hidden):
+        path = tmp_path / ".kept" / "some pictures" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(name.encode())
-    return tmp_path / "some pictures"
+    return tmp_path / ".kept" / "some pictures"
 
 
 @pytest.fixture
 def s3_folder(client: Any, bucket: str, folder: Path) -> str:
-    for path in folder.rglob("*.*"):
+    for path in filter(Path.is_file, folder.rglob("*")):
         key = f"in/{path.relative_to(folder).as_posix()}"
         client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
     client.put_object(Bucket=bucket, Key="in-other/d.png", Body=b"d")

@@ -67,8 +67,9 @@ def open_file(uri: str | Path, *, endpoint: str | None = None) -> io.BufferedRea
 def list_pictures(uri: str | Path, *, endpoint: str | None = None) -> tuple[str, ...]:
     """List the pictures in a folder and its subfolders, or under an S3 prefix, sorted.
 
-    An address of a single file gives that file, whatever its suffix. Local pictures come as
-    absolute paths, those in S3 as ``s3://`` addresses.
+    What is hidden below it, by a dot before its name or a folder's, is left out. An address of a
+    single file gives that file, whatever its name. Local pictures come as absolute paths, those in
+    S3 as ``s3://`` addresses.
 
     Raises
     ------
@@ -103,7 +104,8 @@ def is_s3(uri: str | Path) -> bool:
 
 def _is_picture(key: str) -> bool:
     path = PurePosixPath(key)
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+    hidden = any(part.startswith(".") for part in path.parts)
+    return path.suffix.lower() in PICTURE_SUFFIXES and not hidden
 
 
 def _parent(uri: str | Path, endpoint: str | None) -> tuple[ObjectStore, str]:
