@@ -1,6 +1,7 @@
 """COCO annotations, folders of classes and boxes become rows."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from xaiserve.errors import InvalidInputError
 from xaiserve.storage.images import expand, open_images
 from xaiserve.storage.outlines import boxes_to_mask, outlines_to_mask
+from xaiserve.storage.survey import survey
 
 SQUARE = [[2, 1, 5, 1, 5, 4, 2, 4]]
 COCO = {
@@ -99,6 +101,20 @@ def test_the_name_of_a_folder_is_the_label_of_its_pictures(tmp_path):
     Image.new("L", (4, 4)).save(tmp_path / "4.png")
     with pytest.raises(InvalidInputError, match=r"4\.png lies in none; move it into a folder"):
         expand(str(tmp_path), folder_labels=True)
+
+
+def test_a_name_that_is_no_text_is_told(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.png")).touch()
+    with pytest.raises(InvalidInputError, match=r"caf\\udce9\.png' with .*; rename the file"):
+        survey(open_images(str(tmp_path)))
+
+
+@pytest.mark.parametrize("column", ["id", "uri", "label", "mask", "outlines", "contrast"])
+def test_half_a_surrogate_in_a_manifest_is_told(tmp_path, column):
+    row = {"uri": "x.png", column: "a\ud800"}
+    (tmp_path / "m.jsonl").write_text(json.dumps(row))
+    with pytest.raises(InvalidInputError, match=r"ud800.*; rename the file, or mend"):
+        expand(str(tmp_path / "m.jsonl"))
 
 
 def test_options_that_do_not_go_with_the_input_are_refused(tmp_path):
