@@ -117,6 +117,32 @@ def test_half_a_surrogate_in_a_manifest_is_told(tmp_path, column):
         expand(str(tmp_path / "m.jsonl"))
 
 
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [("m.json", [{"uri": "x.png"}]), ("m.jsonl", {"uri": "x.png"}), ("coco.json", COCO)],
+)
+def test_a_byte_order_mark_changes_nothing(tmp_path, name, document):
+    plain = expand(written(tmp_path, document, name))
+    (tmp_path / name).write_text(json.dumps(document), "utf-8-sig")
+    assert expand(str(tmp_path / name)) == plain
+
+
+def test_blanks_beside_the_commas_of_a_csv_are_no_part_of_its_cells(tmp_path):
+    (tmp_path / "m.csv").write_text('uri , label, boxes\na.png, cat, "[[1, 2, 3, 4]]"\nb.png\n\n')
+    first, second = expand(str(tmp_path / "m.csv"))
+    assert (first.uri, first.target, first.boxes) == (f"{tmp_path}/a.png", "cat", ((1, 2, 3, 4),))
+    assert (second.uri, second.target, second.boxes) == (f"{tmp_path}/b.png", None, ())
+
+
+def test_a_csv_line_with_more_cells_than_its_header_is_refused(tmp_path):
+    (tmp_path / "m.csv").write_text(
+        'uri,label\na.png,"cat, tabby"\nb.png,cat,,\nc.png,cat, tabby\n'
+    )
+    with pytest.raises(InvalidInputError, match="line 4 has 3 cells and the header 2; put a cell"):
+        expand(str(tmp_path / "m.csv"))
+    assert expand(str(tmp_path / "m.csv"), limit=2)[0].target == "cat, tabby"
+
+
 def test_options_that_do_not_go_with_the_input_are_refused(tmp_path):
     with pytest.raises(InvalidInputError, match="folder_labels goes with a folder"):
         expand(written(tmp_path, COCO), folder_labels=True)

@@ -91,6 +91,7 @@ _AS_JSON: Final = frozenset({"bbox", "segmentation"})
 
 def _records(annotations: str, kind: str) -> Iterator[dict[str, Any]]:  # Any: JSON
     with open_file(annotations) as file:
+        first_byte(file)  # goes past a byte order mark
         yield from ijson.items(file, f"{kind}.item", use_float=True)
 
 
