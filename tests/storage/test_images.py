@@ -4,6 +4,8 @@ import json
 import os
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -176,6 +178,22 @@ def test_boxes_without_an_area_are_refused_and_named(tmp_path, wrong, named):
         expand(str(tmp_path / "m.json"))
     assert "row 0: boxes must list [x, y, width, height]" in str(caught.value)
     assert str(caught.value).endswith(f"got {named}")
+
+
+def test_a_manifest_lists_outlines_or_holds_their_text(tmp_path):
+    outlines = [{"size": [6, 8], "counts": "=33000a0"}, SQUARE]
+    lines = [{"uri": "x.png", "outlines": each} for each in (outlines, json.dumps(outlines), [])]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    listed, as_text, nothing = expand(str(tmp_path / "m.jsonl"))
+    assert listed.outlines == as_text.outlines == json.dumps(outlines)
+    assert not nothing.has_truth
+
+
+def test_outlines_that_are_no_json_are_told(tmp_path):
+    rows = [{"uri": "x.png", "outlines": [{"size": [6, 8], "counts": b"=33000a0"}]}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "m.parquet")
+    with pytest.raises(InvalidInputError, match="row 0: outlines must list COCO segmentations"):
+        expand(str(tmp_path / "m.parquet"))
 
 
 def test_boxes_fill_every_pixel_that_they_touch():

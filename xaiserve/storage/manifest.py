@@ -112,7 +112,7 @@ def _row(manifest: str, root: str | None, number: int, record: Record) -> ImageR
         target=_first(record, _TARGET),
         mask=None if mask is None else place(mask),
         boxes=_boxes(record, where),
-        outlines=_first(record, _OUTLINES),
+        outlines=_outlines(record, where),
         feature_masks=tuple(map(place, _feature_masks(record))),
         feature_squares=_feature_squares(record, where),
         contrast=None if contrast is None else place(contrast),
@@ -165,6 +165,25 @@ def _not_boxes(where: str, found: object) -> str:
         f"{where}: boxes must list [x, y, width, height] in pixels of the picture, such as "
         f"[[10, 20, 30, 40]], got {found!r}"
     )
+
+
+def _outlines(record: Record, where: str) -> str | None:
+    """Read a list of segmentations as JSON text, or such text as it is.
+
+    Raises
+    ------
+    InvalidInputError
+        It holds what JSON cannot.
+    """
+    found = next((record[name] for name in _OUTLINES if _holds(record.get(name))), None)
+    if found is None or isinstance(found, str):
+        return found
+    try:
+        return json.dumps(found)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{where}: outlines must list COCO segmentations, polygons or run lengths: {error}"
+        ) from error
 
 
 def _feature_masks(record: Record) -> Sequence[str]:
