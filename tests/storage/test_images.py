@@ -1,14 +1,18 @@
 """COCO annotations, folders of classes and boxes become rows."""
 
 import json
+import os
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from xaiserve.errors import InvalidInputError
 from xaiserve.storage.images import expand, open_images
 from xaiserve.storage.outlines import boxes_to_mask, outlines_to_mask
+from xaiserve.storage.survey import survey
 
 SQUARE = [[2, 1, 5, 1, 5, 4, 2, 4]]
 COCO = {
@@ -66,6 +70,25 @@ def test_an_object_that_is_no_coco_is_told_in_a_sentence(tmp_path, document):
         expand(written(tmp_path, document))
 
 
+def test_a_coco_box_without_area_is_a_row_whose_region_is_empty(tmp_path):
+    flat = {"image_id": 3, "category_id": 2, "bbox": [1, 1.5, 4, 0], "segmentation": SQUARE}
+    bare = {"image_id": 9, "category_id": 2, "bbox": [1, 1.5, 0, 4]}
+    document = {**COCO, "annotations": [flat, bare]}
+    outlined, boxed = expand(written(tmp_path, document))
+    assert json.loads(outlined.outlines) == [SQUARE]
+    assert boxed.has_truth
+    assert not boxes_to_mask([*outlined.boxes, *boxed.boxes], 8, 8).any()
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "wide", [1, 2, 3], [1, 2, -3, 4], [1, 2, [3], 4]])
+def test_a_coco_box_that_is_none_is_told_in_a_sentence(tmp_path, wrong):
+    document = {**COCO, "annotations": [{"image_id": 7, "category_id": 2, "bbox": wrong}]}
+    with pytest.raises(
+        InvalidInputError, match=r"image 7: boxes must list \[x, y, width, height\]"
+    ):
+        expand(written(tmp_path, document))
+
+
 def test_the_name_of_a_folder_is_the_label_of_its_pictures(tmp_path):
     for name in ("cat/1.png", "dog/deep/2.png", "dog/3.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +103,46 @@ def test_the_name_of_a_folder_is_the_label_of_its_pictures(tmp_path):
     Image.new("L", (4, 4)).save(tmp_path / "4.png")
     with pytest.raises(InvalidInputError, match=r"4\.png lies in none; move it into a folder"):
         expand(str(tmp_path), folder_labels=True)
+
+
+def test_a_name_that_is_no_text_is_told(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.png")).touch()
+    with pytest.raises(InvalidInputError, match=r"caf\\udce9\.png' with .*; rename the file"):
+        survey(open_images(str(tmp_path)))
+
+
+@pytest.mark.parametrize("column", ["id", "uri", "label", "mask", "outlines", "contrast"])
+def test_half_a_surrogate_in_a_manifest_is_told(tmp_path, column):
+    row = {"uri": "x.png", column: "a\ud800"}
+    (tmp_path / "m.jsonl").write_text(json.dumps(row))
+    with pytest.raises(InvalidInputError, match=r"ud800.*; rename the file, or mend"):
+        expand(str(tmp_path / "m.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [("m.json", [{"uri": "x.png"}]), ("m.jsonl", {"uri": "x.png"}), ("coco.json", COCO)],
+)
+def test_a_byte_order_mark_changes_nothing(tmp_path, name, document):
+    plain = expand(written(tmp_path, document, name))
+    (tmp_path / name).write_text(json.dumps(document), "utf-8-sig")
+    assert expand(str(tmp_path / name)) == plain
+
+
+def test_blanks_beside_the_commas_of_a_csv_are_no_part_of_its_cells(tmp_path):
+    (tmp_path / "m.csv").write_text('uri , label, boxes\na.png, cat, "[[1, 2, 3, 4]]"\nb.png\n\n')
+    first, second = expand(str(tmp_path / "m.csv"))
+    assert (first.uri, first.target, first.boxes) == (f"{tmp_path}/a.png", "cat", ((1, 2, 3, 4),))
+    assert (second.uri, second.target, second.boxes) == (f"{tmp_path}/b.png", None, ())
+
+
+def test_a_csv_line_with_more_cells_than_its_header_is_refused(tmp_path):
+    (tmp_path / "m.csv").write_text(
+        'uri,label\na.png,"cat, tabby"\nb.png,cat,,\nc.png,cat, tabby\n'
+    )
+    with pytest.raises(InvalidInputError, match="line 4 has 3 cells and the header 2; put a cell"):
+        expand(str(tmp_path / "m.csv"))
+    assert expand(str(tmp_path / "m.csv"), limit=2)[0].target == "cat, tabby"
 
 
 def test_options_that_do_not_go_with_the_input_are_refused(tmp_path):
@@ -106,6 +169,7 @@ def test_a_manifest_names_boxes_and_a_root(tmp_path):
         ("[1, 2, 3, 4]", "'[1, 2, 3, 4]'"),
         ("[[1, 2, 3", "'[[1, 2, 3'"),
         (7, "7"),
+        (f"[[1, 2, 3, {10**400}]]", f"'[[1, 2, 3, {10**400}]]'"),
     ],
 )
 def test_boxes_without_an_area_are_refused_and_named(tmp_path, wrong, named):
@@ -114,6 +178,22 @@ def test_boxes_without_an_area_are_refused_and_named(tmp_path, wrong, named):
         expand(str(tmp_path / "m.json"))
     assert "row 0: boxes must list [x, y, width, height]" in str(caught.value)
     assert str(caught.value).endswith(f"got {named}")
+
+
+def test_a_manifest_lists_outlines_or_holds_their_text(tmp_path):
+    outlines = [{"size": [6, 8], "counts": "=33000a0"}, SQUARE]
+    lines = [{"uri": "x.png", "outlines": each} for each in (outlines, json.dumps(outlines), [])]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    listed, as_text, nothing = expand(str(tmp_path / "m.jsonl"))
+    assert listed.outlines == as_text.outlines == json.dumps(outlines)
+    assert not nothing.has_truth
+
+
+def test_outlines_that_are_no_json_are_told(tmp_path):
+    rows = [{"uri": "x.png", "outlines": [{"size": [6, 8], "counts": b"=33000a0"}]}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "m.parquet")
+    with pytest.raises(InvalidInputError, match="row 0: outlines must list COCO segmentations"):
+        expand(str(tmp_path / "m.parquet"))
 
 
 def test_boxes_fill_every_pixel_that_they_touch():

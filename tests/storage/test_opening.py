@@ -1,27 +1,30 @@
 """Addresses of files, folders and buckets."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from xaiserve.errors import ArtifactNotFoundError, InvalidInputError
+from xaiserve.errors import ArtifactNotFoundError, InvalidInputError, StoreUnavailableError
 from xaiserve.storage.opening import is_s3, list_pictures, open_store, read_uri
 from xaiserve.storage.s3 import s3_client
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("b.PNG", "a.jpg", "sub/c.webp", "notes.txt", ".hidden.png"):
-        path = tmp_path / "some pictures" / name
+    hidden = (".hidden.png", "sub/.checkpoints/1.png", ".cache/deep/2.png")
+    for name in ("b.PNG", "a.jpg", "sub/c.webp", "notes.txt", *hidden):
+        path = tmp_path / ".kept" / "some pictures" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(name.encode())
-    return tmp_path / "some pictures"
+    return tmp_path / ".kept" / "some pictures"
 
 
 @pytest.fixture
 def s3_folder(client: Any, bucket: str, folder: Path) -> str:
-    for path in folder.rglob("*.*"):
+    for path in filter(Path.is_file, folder.rglob("*")):
         key = f"in/{path.relative_to(folder).as_posix()}"
         client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
     client.put_object(Bucket=bucket, Key="in-other/d.png", Body=b"d")
@@ -67,6 +70,48 @@ def test_an_empty_folder_is_not_told_to_be_missing(tmp_path: Path) -> None:
         InvalidInputError, match=r"must name a folder with pictures, got .*, which is empty"
     ):
         list_pictures(tmp_path)
+
+
+def test_links_to_folders_are_followed_and_circles_are_not(tmp_path: Path) -> None:
+    for name in ("far/cat/1.png", "far/dog/2.png", "far/.hidden/4.png", "near/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    links = {
+        "near/cat": "far/cat",
+        "near/tom": "far/cat",
+        "near/dog": "far/dog",
+        "near/up": ".",
+        "near/self": "near",
+        "far/cat/other": "far/dog",
+        "far/dog/other": "far/cat",
+    }
+    for link, end in links.items():
+        (tmp_path / link).symlink_to(tmp_path / end)
+    (tmp_path / "start").symlink_to("near")
+    for folder in ("near", "start"):
+        names = [
+            uri.removeprefix(f"{tmp_path}/{folder}/") for uri in list_pictures(tmp_path / folder)
+        ]
+        assert names == [
+            *("3.png", "cat/1.png", "cat/other/2.png"),
+            *("dog/2.png", "dog/other/1.png", "tom/1.png", "tom/other/2.png"),
+        ]
+    assert open_store(tmp_path / "near").list() == ["3.png"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+
+    def refuse(path: str) -> Any:  # chmod would not stop root
+        if Path(path).name in {"sub", ".cache"}:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(StoreUnavailableError, match=r"pictures/sub cannot be read: Permission den"):
+        list_pictures(folder)
 
 
 def test_what_does_not_exist_is_told(tmp_path: Path, bucket: str, endpoint: str) -> None:

@@ -86,16 +86,21 @@ _COLUMNS: Final = {
     "annotations": ("image_id", "category_id", "bbox", "segmentation"),
 }
 _OPTIONAL: Final = frozenset({"segmentation"})
+_AS_JSON: Final = frozenset({"bbox", "segmentation"})
 
 
 def _records(annotations: str, kind: str) -> Iterator[dict[str, Any]]:  # Any: JSON
     with open_file(annotations) as file:
+        first_byte(file)  # goes past a byte order mark
         yield from ijson.items(file, f"{kind}.item", use_float=True)
 
 
 def _values(record: dict[str, Any], columns: tuple[str, ...]) -> list[object]:
     found = [record.get(name) if name in _OPTIONAL else record[name] for name in columns]
-    return [json.dumps(each) if isinstance(each, list | dict) else each for each in found]
+    return [
+        json.dumps(each) if name in _AS_JSON else each
+        for name, each in zip(columns, found, strict=True)
+    ]
 
 
 def _row(annotations: str, root: str | None, record: tuple[Any, ...]) -> ImageRow:
@@ -106,6 +111,6 @@ def _row(annotations: str, root: str | None, record: tuple[Any, ...]) -> ImageRo
         row_id=f"{image}/{category}",
         uri=beside(annotations, file, root),
         target=category,
-        boxes=tuple(checked_box(box, where) for box in json.loads(boxes)),
+        boxes=tuple(checked_box(box, where, may_be_flat=True) for box in json.loads(boxes)),
         outlines=outlines if all(drawn) else None,
     )

@@ -34,9 +34,9 @@ class ImageList:
         Raises
         ------
         InvalidInputError
-            A manifest cannot be read or lacks a column.
+            A manifest cannot be read or lacks a column, or a name is no text.
         """
-        return self.walk()
+        return map(_checked, self.walk())
 
 
 def open_images(
@@ -120,6 +120,19 @@ def repeated_id(images: str, row_id: str, first: int, second: int) -> InvalidInp
     return InvalidInputError(
         f"manifest {images}: id {row_id!r} names rows {first} and {second}; ids must be unique"
     )
+
+
+def _checked(row: ImageRow) -> ImageRow:
+    """Refuse what no table and no log can hold: bytes of a name, or escapes, that are no UTF-8."""
+    optional = (row.target, row.mask, row.outlines, row.contrast)
+    try:
+        "".join((row.row_id, row.uri, *filter(None, optional), *row.feature_masks)).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"image {row.uri!r} with id {row.row_id!r} holds {error.object[error.start]!r}, which "
+            "is no UTF-8 text; rename the file, or mend its row"
+        ) from error
+    return row
 
 
 def _of_picture(uri: str, home: str, folder_labels: bool) -> ImageRow:

@@ -120,6 +120,42 @@ class LocalStore:
             ) from error
 
 
+def files_below(folder: Path) -> list[str]:
+    """List the files of an input folder, by their path in it, sorted; none when it is no folder.
+
+    Unlike a store's list it follows links to folders, except where one leads back to a folder that
+    it lies in, and leaves out hidden folders.
+
+    Raises
+    ------
+    StoreUnavailableError
+        A folder cannot be read.
+    """
+    found: list[str] = []
+    for place, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+        folders[:] = [each for each in folders if _is_entered(Path(place, each))]
+        found += [Path(place, name).relative_to(folder).as_posix() for name in names]
+    return sorted(found)
+
+
+def _is_entered(folder: Path) -> bool:
+    if folder.name.startswith("."):
+        return False
+    if not folder.is_symlink():
+        return True
+    # Every circle has a link that leads above one of the folders through which it was come to.
+    end = folder.resolve()
+    return not any(above.resolve().is_relative_to(end) for above in folder.absolute().parents)
+
+
+def _unreadable(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise StoreUnavailableError(
+            f"folder {error.filename} cannot be read: {error.strerror}; allow it, or move the "
+            "folder elsewhere"
+        ) from error
+
+
 def _make_folder(folder: Path) -> None:
     try:
         _ensure_folder(folder)

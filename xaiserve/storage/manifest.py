@@ -30,8 +30,6 @@ _CONTRAST: Final = ("contrast", "contrast_uri")
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels of the picture."""
 
-_SIDES: Final = 4
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRow:
@@ -114,7 +112,7 @@ def _row(manifest: str, root: str | None, number: int, record: Record) -> ImageR
         target=_first(record, _TARGET),
         mask=None if mask is None else place(mask),
         boxes=_boxes(record, where),
-        outlines=_first(record, _OUTLINES),
+        outlines=_outlines(record, where),
         feature_masks=tuple(map(place, _feature_masks(record))),
         feature_squares=_feature_squares(record, where),
         contrast=None if contrast is None else place(contrast),
@@ -132,23 +130,33 @@ def _boxes(record: Record, where: str) -> tuple[Box, ...]:
     found = next((record[name] for name in _BOXES if _holds(record.get(name))), ())
     try:
         listed = json.loads(found) if isinstance(found, str) else found
-        boxes = tuple(tuple(float(number) for number in box) for box in listed)
-    except (TypeError, ValueError) as error:
+        boxes = tuple([float(number) for number in box] for box in listed)
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(_not_boxes(where, found)) from error
     return tuple(checked_box(box, where) for box in boxes)
 
 
-def checked_box(box: Sequence[float], where: str) -> Box:
+def checked_box(box: Any, where: str, *, may_be_flat: bool = False) -> Box:  # Any: JSON
     """Return a box as it is stored.
+
+    Parameters
+    ----------
+    may_be_flat
+        Width or height may be 0.
 
     Raises
     ------
     InvalidInputError
-        It has not four numbers, or no area.
+        It is not four numbers, or has no area.
     """
-    if len(box) != _SIDES or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
-        raise InvalidInputError(_not_boxes(where, list(box)))
-    x, y, width, height = box
+    try:
+        x, y, width, height = map(float, box)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInputError(_not_boxes(where, box)) from error
+    least = min(width, height)
+    finite = all(map(math.isfinite, (x, y, width, height)))
+    if not finite or least < 0 or (least == 0 and not may_be_flat):
+        raise InvalidInputError(_not_boxes(where, box))
     return (x, y, width, height)
 
 
@@ -157,6 +165,25 @@ def _not_boxes(where: str, found: object) -> str:
         f"{where}: boxes must list [x, y, width, height] in pixels of the picture, such as "
         f"[[10, 20, 30, 40]], got {found!r}"
     )
+
+
+def _outlines(record: Record, where: str) -> str | None:
+    """Read a list of segmentations as JSON text, or such text as it is.
+
+    Raises
+    ------
+    InvalidInputError
+        It holds what JSON cannot.
+    """
+    found = next((record[name] for name in _OUTLINES if _holds(record.get(name))), None)
+    if found is None or isinstance(found, str):
+        return found
+    try:
+        return json.dumps(found)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{where}: outlines must list COCO segmentations, polygons or run lengths: {error}"
+        ) from error
 
 
 def _feature_masks(record: Record) -> Sequence[str]:

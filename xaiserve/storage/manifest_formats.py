@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -37,7 +38,9 @@ def records_in(address: str, file: io.BufferedReader) -> Iterator[Record]:
 
 
 def first_byte(file: io.BufferedReader) -> bytes:
-    """Look at the first byte that is no white space."""
+    """Go past a byte order mark, and look at the first byte that is no white space."""
+    if file.peek(len(BOM_UTF8)).startswith(BOM_UTF8):
+        file.read(len(BOM_UTF8))
     return file.peek(1 << 16).lstrip()[:1]
 
 
@@ -46,7 +49,16 @@ def _ending(address: str) -> str:
 
 
 def _read_csv(file: io.BufferedReader) -> Iterator[Record]:
-    yield from csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
+    text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+    lines = csv.reader(text, skipinitialspace=True)
+    header = [name.strip() for name in next(lines, ())]
+    for cells in filter(None, lines):
+        if any(cells[len(header) :]):
+            raise ValueError(
+                f"line {lines.line_num} has {len(cells)} cells and the header {len(header)}; "
+                "put a cell that holds a comma in quotes"
+            )
+        yield dict(zip(header, cells, strict=False))
 
 
 def _read_json(file: io.BufferedReader) -> Iterator[Record]:

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from xaiserve.errors import ArtifactNotFoundError, InvalidInputError
-from xaiserve.storage.local import LocalStore
+from xaiserve.storage.local import LocalStore, files_below
 from xaiserve.storage.object_file import buffered
 from xaiserve.storage.objects import ObjectStore
 from xaiserve.storage.retry import Retrying
@@ -67,8 +67,9 @@ def open_file(uri: str | Path, *, endpoint: str | None = None) -> io.BufferedRea
 def list_pictures(uri: str | Path, *, endpoint: str | None = None) -> tuple[str, ...]:
     """List the pictures in a folder and its subfolders, or under an S3 prefix, sorted.
 
-    An address of a single file gives that file, whatever its suffix. Local pictures come as
-    absolute paths, those in S3 as ``s3://`` addresses.
+    Links to local folders are followed. What is hidden below it, by a dot before its name or a
+    folder's, is left out. An address of a single file gives that file, whatever its name. Local
+    pictures come as absolute paths, those in S3 as ``s3://`` addresses.
 
     Raises
     ------
@@ -76,9 +77,11 @@ def list_pictures(uri: str | Path, *, endpoint: str | None = None) -> tuple[str,
         There is neither a file nor a folder of that name.
     InvalidInputError
         A folder without pictures, or without anything.
+    StoreUnavailableError
+        A folder cannot be read.
     """
     folder = open_store(uri, endpoint=endpoint)
-    keys = folder.list()
+    keys = folder.list() if is_s3(uri) else files_below(_local_path(uri))
     if not keys and not is_s3(uri) and _local_path(uri).is_dir():
         raise InvalidInputError(
             f"images must name a folder with pictures, got {uri}, which is empty"
@@ -103,7 +106,8 @@ def is_s3(uri: str | Path) -> bool:
 
 def _is_picture(key: str) -> bool:
     path = PurePosixPath(key)
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+    hidden = any(part.startswith(".") for part in path.parts)
+    return path.suffix.lower() in PICTURE_SUFFIXES and not hidden
 
 
 def _parent(uri: str | Path, endpoint: str | None) -> tuple[ObjectStore, str]:

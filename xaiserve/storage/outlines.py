@@ -21,9 +21,11 @@ _FARTHEST_PX: Final = 1e6
 
 
 def boxes_to_mask(boxes: Sequence[Box], height: int, width: int) -> Mask:
-    """Fill boxes: every pixel that one touches, (h, w)."""
+    """Fill boxes: every pixel that one touches, (h, w); one without area touches none."""
     mask = np.zeros((height, width), np.bool_)
     for x, y, wide, high in boxes:
+        if wide == 0 or high == 0:
+            continue
         rows = slice(max(0, math.floor(y)), max(0, math.ceil(y + high)))
         columns = slice(max(0, math.floor(x)), max(0, math.ceil(x + wide)))
         mask[rows, columns] = True
