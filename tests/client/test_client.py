@@ -309,6 +309,71 @@ def test_a_stream_that_breaks_off_or_ends_in_a_problem_is_an_error(toy: Toy):
         list(cut.client().stream(toy.png, **WISH))
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        httpx.Response(200, text="<html>sign in</html>"),
+        httpx.Response(200),
+        httpx.Response(200, json=["a"]),
+        httpx.Response(200, json={"other": 1}),
+    ],
+)
+def test_a_success_that_cannot_be_read_is_a_broken_answer(reply: httpx.Response):
+    with pytest.raises(ServiceError, match="broken answer: /v1/models was answered 200") as raised:
+        Scripted(reply).client().models()
+    assert raised.value.status == 200
+
+
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        (b": still at work\n\n", "without an explanation"),
+        (b"<html>\n", "without an explanation"),
+        (b"event: final\ndata: {\n\n", "an event final holds"),
+        (b"event: problem\ndata: []\n\n", "an event problem holds"),
+    ],
+)
+async def test_a_stream_without_its_explanation_is_a_broken_answer(
+    toy: Toy, events: bytes, words: str
+):
+    with pytest.raises(ServiceError, match=words):
+        list(Scripted(httpx.Response(200, content=events)).client().stream(toy.png, **WISH))
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=events))
+    async with AsyncClient("http://scripted", transport=transport) as client:
+        with pytest.raises(ServiceError, match=words):
+            _ = [each async for each in client.stream(toy.png, **WISH)]
+
+
+def test_a_name_is_one_part_of_a_path():
+    absent = httpx.Response(404, json={"type": "urn:xaiserve:problem:not-found"})
+    script = Scripted(*[absent] * 5)
+    client = script.client()
+    for ask in (client.model, client.fetch, client.forget, client.job, client.job_logs):
+        with pytest.raises(NotFoundError):
+            ask("a/../b ?x#y%41")
+        for unfit in ("", ".", ".."):
+            with pytest.raises(InvalidInputError, match="name"):
+                ask(unfit)
+    part = "a%2F..%2Fb%20%3Fx%23y%2541"
+    assert [request.url.raw_path.decode() for request in script.asked] == [
+        f"/v1/models/{part}",
+        f"/v1/results/{part}",
+        f"/v1/results/{part}",
+        f"/v1/jobs/{part}",
+        f"/v1/jobs/{part}/logs",
+    ]
+
+
+@pytest.mark.parametrize("lost", [httpx.ReadError("reset"), httpx.Response(504)])
+def test_a_result_whose_removal_was_not_answered_is_removed(lost: httpx.Response | Exception):
+    absent = httpx.Response(404, json={"type": "urn:xaiserve:problem:not-found"})
+    Scripted(lost, absent).client().forget("1")
+
+    for replies in ([absent], [httpx.Response(429), absent]):
+        with pytest.raises(NotFoundError):
+            Scripted(*replies).client().forget("1")
+
+
 def test_importing_the_client_imports_neither_torch_nor_ray():
     code = "import sys, xaiserve.client; print({'torch', 'ray', 'fastapi'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

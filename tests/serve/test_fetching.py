@@ -37,7 +37,9 @@ from xaiserve.storage.s3 import S3Store
 
 HOST = "pictures.test"
 PUBLIC = "93.184.216.34"
-ALLOWED = Sources(allowed=(f"https://{HOST}/scans", "s3://hospital/public"))
+ALLOWED = Sources(
+    allowed=(f"https://{HOST}/scans", "s3://hospital/public", "s3://hospital/more scans")
+)
 HURRIED = ALLOWED.model_copy(update={"timeout_s": 0.5})
 BYTES = b"p" * 1000
 
@@ -203,6 +205,18 @@ def test_the_address_that_was_checked_is_the_one_connected_to(make, network: Net
         f"https://{HOST}/scans/../other/whole",
         f"https://{HOST}/scans/%2e%2E/other/whole",
         f"https://{HOST}/scans/..%2fother/whole",
+        f"https://{HOST}/scans/..;/other/whole",
+        f"https://{HOST}/scans/..;v=1/other/whole",
+        f"https://{HOST}/scans/%2e%2e%3b/other/whole",
+        f"https://{HOST}/scans/..%5cother/whole",
+        f"https://{HOST}/scans/a%5c..%5c..%5cother",
+        f"https://{HOST}/scans/%252e%252e/other/whole",
+        f"https://{HOST}/scans/..%252fother/whole",
+        f"https://{HOST}/scans/..%255cother/whole",
+        f"https://{HOST}/scans/..%20/other/whole",
+        f"https://{HOST}/scans/..%00/other/whole",
+        f"https://{HOST}/scans/..%3f/whole",
+        f"https://{HOST}/scans/%{'25' * 9}41/whole",
         f"https://{HOST}:8443/scans/whole",
         f"https://user:pw@{HOST}/scans/whole",
         f"https://{HOST}.evil.test/scans/whole",
@@ -216,6 +230,11 @@ def test_the_address_that_was_checked_is_the_one_connected_to(make, network: Net
         "https://127.0.0.1/scans/whole",
         "s3://hospital/private/a.png",
         "s3://hospital/public/../private/a.png",
+        "s3://hospital/public/%2e%2e/private/a.png",
+        "s3://hospital/public%2f/a.png",
+        "s3://hospital/public/%ff.png",
+        "s3://Hospital/public/a.png",
+        "s3://user@hospital/public/a.png",
         "s3://other/public/a.png",
         "gopher://x",
     ],
@@ -306,21 +325,41 @@ def test_the_certificate_must_be_the_hosts(make, network: Network):
         fetch(make(network, other), "https://other.test/whole")
 
 
-def test_an_object_of_an_allowed_bucket_is_read(make, network: Network, monkeypatch):
-    class Client:
-        """Holds one object."""
+class Bucket:
+    """Holds one object."""
 
-        def head_object(self, **asked: str) -> dict[str, int]:
-            assert asked == {"Bucket": "hospital", "Key": "public/a.png"}
-            return {"ContentLength": len(BYTES)}
+    def __init__(self, key: str) -> None:
+        self._key = key
 
-        def get_object(self, **_: str) -> dict[str, object]:
-            return {"Body": io.BytesIO(BYTES)}
+    def head_object(self, **asked: str) -> dict[str, int]:
+        assert asked == {"Bucket": "hospital", "Key": self._key}
+        return {"ContentLength": len(BYTES)}
 
-    monkeypatch.setattr(fetching, "open_store", lambda _: S3Store(Client(), "hospital"))
-    assert fetch(make(network), "s3://hospital/public/a.png") == BYTES
+    def get_object(self, **_: str) -> dict[str, object]:
+        return {"Body": io.BytesIO(BYTES)}
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("public/a.png", "public/a.png"),
+        ("public/left%20lung%3F%C3%A9.png", "public/left lung?é.png"),
+        ("public/100%25.png", "public/100%.png"),
+        ("public/a%2541.png", "public/a%41.png"),
+        ("more%20scans/a.png", "more scans/a.png"),
+    ],
+)
+def test_an_object_of_an_allowed_bucket_is_read(
+    make, network: Network, monkeypatch, name: str, key: str
+):
+    monkeypatch.setattr(fetching, "open_store", lambda _: S3Store(Bucket(key), "hospital"))
+    assert fetch(make(network), f"s3://hospital/{name}") == BYTES
     with pytest.raises(TooLargeError):
-        fetch(make(network), "s3://hospital/public/a.png", max_bytes=999)
+        fetch(make(network), f"s3://hospital/{name}", max_bytes=999)
+
+
+def test_names_with_dots_that_lead_nowhere_are_read(make, network: Network):
+    assert fetch(make(network), f"https://{HOST}/scans/..a/b..;c/a%2520b/whole") == BYTES
 
 
 @pytest.mark.parametrize(

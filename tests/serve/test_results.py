@@ -19,6 +19,7 @@ from xaiserve.errors import (
 )
 from xaiserve.explainers.multirex import MultiRex
 from xaiserve.perturb.ticket import Limits
+from xaiserve.serve.bodies.results import ResultBody
 from xaiserve.serve.incoming.requests import ClassifierPort, ExplainRequest, Upload
 from xaiserve.serve.kept.accepted import Accepted, accepted_of
 from xaiserve.serve.kept.explanations import Explanations
@@ -350,10 +351,31 @@ def test_a_claim_that_nobody_renews_goes_to_another_who_alone_may_end_it(tmp_pat
     alive.finish(second, Ended(200, "text/plain", b"of the second"))
     dead.finish(first, Ended(200, "text/plain", b"of the first"))
 
-    ended = alive.ended(name)
-    assert ended is not None
-    assert ended.body == b"of the second"
+    assert alive.ended(name).body == b"of the second"
     assert not alive.pending()
+
+
+@pytest.mark.parametrize("left", [[], ["ended.json"]])
+def test_a_result_that_is_forgotten_between_two_reads_is_not_found(
+    tmp_path: Path, left: Sequence[str]
+):
+    store = ResultStore(LocalStore(tmp_path), keep_s=60)
+    name = accept(store)
+    claim = store.claim(name, store.pending()[name])
+    assert claim is not None
+    store.finish(claim, Ended(200, "text/plain", b"answer"))
+    results = Results(store, Explanations(), {}, running=1, waiting=1, keep_s=60, max_seconds=1)
+
+    def described(*_: str) -> ResultBody:
+        body = Results._described(results, name, "")
+        for file in (tmp_path / "results" / name).iterdir():
+            if file.name not in left:
+                file.unlink()
+        return body
+
+    results._described = described
+    with pytest.raises(NotFoundError, match=f"result '{name}'"):
+        asyncio.run(results.fetch(name, ""))
 
 
 def test_results_of_another_key_do_not_exist(tmp_path: Path):

@@ -161,6 +161,7 @@ class AsyncClient:
                     event = reader.line(text)
                     if event is not None:
                         yield event
+                reader.end()
         finally:
             await reply.aclose()
 

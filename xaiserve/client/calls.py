@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final, Required, TypedDict
 
 from xaiserve.backoff import Backoff
-from xaiserve.client.exchanging import POLL_S, Call, Files, Flow, Params, Wait, exchange
+from xaiserve.client.exchanging import POLL_S, Call, Files, Flow, Params, Wait, exchange, path_of
 from xaiserve.client.pictures import Picture, file_of
 from xaiserve.client.results import (
     Explanation,
@@ -40,7 +40,7 @@ def models_call() -> Call[tuple[str, ...]]:
 
 def model_call(name: str) -> Call[Model]:
     """Describe a model."""
-    return Call(verb="GET", path=f"/v1/models/{name}", read=lambda _, body: model_of(body))
+    return Call(verb="GET", path=path_of("models", name), read=lambda _, body: model_of(body))
 
 
 def methods_call() -> Call[tuple[Method, ...]]:
@@ -148,7 +148,7 @@ def submit_call(picture: Picture, wish: Wish) -> Call[Explanation | Pending]:
 
 def result_call(name: str) -> Call[Explanation | Pending]:
     """Fetch a result."""
-    return Call(verb="GET", path=f"/v1/results/{name}", read=_explanation_or_pending)
+    return Call(verb="GET", path=path_of("results", name), read=_explanation_or_pending)
 
 
 def results_call(limit: int) -> Call[tuple[Pending, ...]]:
@@ -163,7 +163,8 @@ def results_call(limit: int) -> Call[tuple[Pending, ...]]:
 
 def forget_call(name: str) -> Call[None]:
     """Cancel or remove a result."""
-    return Call(verb="DELETE", path=f"/v1/results/{name}", read=lambda *_: None)
+    path = path_of("results", name)
+    return Call(verb="DELETE", path=path, is_removal=True, read=lambda *_: None)
 
 
 def _explanation_or_pending(status: int, body: Any) -> Explanation | Pending:  # Any: JSON

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from xaiserve.client.problems import error_of
+from xaiserve.client.problems import broken, error_of
 from xaiserve.client.results import (
     Explanation,
     Part,
@@ -13,6 +13,7 @@ from xaiserve.client.results import (
     part_of,
     progress_of,
 )
+from xaiserve.errors import XaiServeError
 
 Event = Progress | Part | Explanation
 
@@ -29,6 +30,7 @@ class EventReader:
     def __init__(self) -> None:
         self._name = ""
         self._data: list[str] = []
+        self._is_done = False
 
     def line(self, text: str) -> Event | None:
         """Take one line; an empty one ends an event.
@@ -36,7 +38,7 @@ class EventReader:
         Raises
         ------
         XaiServeError
-            The event is the problem that the explanation ended in.
+            The event is the problem that the explanation ended in, or cannot be read.
         """
         key, _, value = text.partition(":")
         value = value.removeprefix(" ")
@@ -46,11 +48,33 @@ class EventReader:
             self._data.append(value)
         return None if text else self._event()
 
+    def end(self) -> None:
+        """Take the end of the stream.
+
+        Raises
+        ------
+        ServiceError
+            The last event was not the explanation.
+        """
+        if not self._is_done:
+            raise broken("the stream has ended without an explanation")
+
     def _event(self) -> Event | None:
         name, data = self._name, "\n".join(self._data)
         self._name, self._data = "", []
-        if name == "problem":
-            raise error_of(int(json.loads(data).get("status", 500)), {}, data.encode())
-        if name not in _READERS or not data:
+        if not data or (name != "problem" and name not in _READERS):
             return None
-        return _READERS[name](json.loads(data))
+        try:
+            event = _read(name, json.loads(data))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise broken(f"an event {name} holds {data!r:.100}") from error
+        if isinstance(event, XaiServeError):
+            raise event
+        self._is_done = name == "final"
+        return event
+
+
+def _read(name: str, body: Any) -> Event | XaiServeError:  # Any: JSON
+    if name == "problem":
+        return error_of(int(body.get("status", 500)), {}, json.dumps(body).encode())
+    return _READERS[name](body)

@@ -9,14 +9,16 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
+from urllib.parse import quote
 
 import httpx
 
 from xaiserve.backoff import RETRIED, Backoff, asked_wait_s
-from xaiserve.client.problems import ServiceError, error_of
+from xaiserve.client.problems import ServiceError, broken, error_of
 from xaiserve.errors import (
     InvalidInputError,
     ModelUnavailableError,
+    NotFoundError,
     QueryBudgetError,
     XaiServeError,
 )
@@ -29,6 +31,10 @@ Params = dict[str, str]
 TIMEOUT_S: Final = 330.0
 CONNECT_S: Final = 10.0
 PATIENCE_S: Final = 60.0
+
+_NO_CONTENT: Final = 204
+_LOST: Final = frozenset({502, 504})
+"""Statuses of a proxy under which the service may have done what was asked."""
 
 POLL_S: Final = 2.0
 """How long to wait between two looks at a result that is put off."""
@@ -44,6 +50,8 @@ class Call(Generic[T]):
         What is sent as JSON.
     is_json
         Whether the answer is; else it is text.
+    is_removal
+        Whether it is done as well when nothing is there any more, the answer to it being lost.
     read
         Makes the result of a success's status and body.
     """
@@ -55,6 +63,7 @@ class Call(Generic[T]):
     json: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     is_json: bool = True
+    is_removal: bool = False
     read: Callable[[int, Any], T]  # Any: JSON
 
 
@@ -101,14 +110,36 @@ def exchange(call: Call[T], backoff: Backoff) -> Flow[T]:
     Raises
     ------
     XaiServeError
-        What the service refuses; `ModelUnavailableError` where it does not answer at all.
+        What the service refuses; `ModelUnavailableError` where it does not answer at all,
+        `ServiceError` where its answer cannot be read.
     """
+    lost = False
     while True:
         reply = yield Send(call)
         if isinstance(reply, httpx.Response) and reply.is_success:
-            told = json.loads(reply.content or b"null") if call.is_json else reply.text
-            return call.read(reply.status_code, told)
+            return _read(call, reply)
+        if lost and call.is_removal and _is_absent(reply):
+            return call.read(_NO_CONTENT, None)
+        lost = lost or not isinstance(reply, httpx.Response) or reply.status_code in _LOST
         yield Wait(_wait_s(reply, backoff))
+
+
+def _read(call: Call[T], reply: httpx.Response) -> T:
+    if not call.is_json:
+        return call.read(reply.status_code, reply.text)
+    try:
+        return call.read(reply.status_code, json.loads(reply.content or b"null"))
+    except (ValueError, LookupError, TypeError) as error:
+        raise broken(
+            f"{call.path} was answered {reply.status_code} with {reply.text!r:.100}"
+        ) from error
+
+
+def _is_absent(reply: Reply) -> bool:
+    if not isinstance(reply, httpx.Response):
+        return False
+    error = error_of(reply.status_code, reply.headers, reply.content)
+    return isinstance(error, NotFoundError)
 
 
 def opened(call: Call[T], patience_s: float) -> Flow[httpx.Response]:
@@ -146,6 +177,19 @@ def _stays(error: XaiServeError, asked_s: float | None) -> bool:
 def _away(error: httpx.TransportError) -> ModelUnavailableError:
     told = f"{type(error).__name__}: {error}".rstrip(": ")
     return ModelUnavailableError(f"the service does not answer: {told}")
+
+
+def path_of(*names: str) -> str:
+    """Join a path of the service; each name stays one part of it.
+
+    Raises
+    ------
+    InvalidInputError
+        A name that no path can hold: an empty one, ``.`` or ``..``.
+    """
+    if unfit := {"", ".", ".."} & {*names}:
+        raise InvalidInputError(f"a name must not be empty, '.' or '..', got {min(unfit)!r}")
+    return "/v1/" + "/".join(quote(name, safe="") for name in names)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Required, TypedDict
 
 from xaiserve.backoff import Backoff
-from xaiserve.client.exchanging import POLL_S, Call, Flow, Wait, exchange
+from xaiserve.client.exchanging import POLL_S, Call, Flow, Wait, exchange, path_of
 from xaiserve.client.results import Json
 
 JobState = Literal["pending", "running", "stopped", "succeeded", "failed"]
@@ -127,19 +127,18 @@ def jobs_call() -> Call[tuple[Job, ...]]:
 
 def job_call(name: str) -> Call[Job]:
     """Describe a job."""
-    return Call(verb="GET", path=f"/v1/jobs/{name}", read=_job)
+    return Call(verb="GET", path=path_of("jobs", name), read=_job)
 
 
 def job_logs_call(name: str) -> Call[str]:
     """Return what a job has written."""
-    return Call(
-        verb="GET", path=f"/v1/jobs/{name}/logs", is_json=False, read=lambda _, text: str(text)
-    )
+    path = path_of("jobs", name, "logs")
+    return Call(verb="GET", path=path, is_json=False, read=lambda _, text: str(text))
 
 
 def cancel_job_call(name: str) -> Call[Job]:
     """End a job."""
-    return Call(verb="DELETE", path=f"/v1/jobs/{name}", read=_job)
+    return Call(verb="DELETE", path=path_of("jobs", name), read=_job)
 
 
 def ended_job(name: str, patience_s: float, tell: Callable[[Job], object] | None) -> Flow[Job]:

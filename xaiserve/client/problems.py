@@ -31,6 +31,7 @@ _KINDS: Final[Mapping[str, type[XaiServeError]]] = {
     "store-unavailable": StoreUnavailableError,
 }
 _FULL: Final = 429
+_OK: Final = 200
 _KEY_LIMIT: Final = "key-limit"
 
 
@@ -70,6 +71,16 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> XaiServeEr
         status=status,
         kind=kind,
         instance=None if instance is None else str(instance),
+    )
+
+
+def broken(what: str) -> ServiceError:
+    """Make the exception for a success that is no answer of this service's."""
+    return ServiceError(
+        f"broken answer: {what}; is this the address of an xaiserve service?",
+        status=_OK,
+        kind="",
+        instance=None,
     )
 
 

@@ -161,6 +161,7 @@ class Client:
                 event = reader.line(text)
                 if event is not None:
                     yield event
+            reader.end()
 
     def submit_job(self, **wish: Unpack[JobWish]) -> Job:
         """Start a job over a data set; see `JobWish`.

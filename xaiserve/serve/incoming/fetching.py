@@ -26,13 +26,13 @@ from xaiserve.errors import (
     TooLargeError,
 )
 from xaiserve.serve.incoming.addresses import LookUp, choose, look_up
+from xaiserve.serve.incoming.places import begins, key_of, port_of, shown
 from xaiserve.serve.settings import Sources
 from xaiserve.storage.opening import open_store
 
 THREADS: Final = 8
 """Pictures that are fetched at once in one ingress replica; others wait within their time."""
 
-_HTTPS_PORT: Final = 443
 _PIECE: Final = 1 << 16
 _OK: Final = 200
 _NOT_THERE: Final = frozenset({401, 403, 404, 410})
@@ -93,7 +93,7 @@ class Fetcher:
             async with asyncio.timeout(self._sources.timeout_s):
                 return await loop.run_in_executor(self._threads, read, parts, max_bytes)
         except TimeoutError as error:
-            raise StoreUnavailableError(f"{_shown(parts)} {self._late}") from error
+            raise StoreUnavailableError(f"{shown(parts)} {self._late}") from error
 
     def close(self) -> None:
         """Wait for what is being fetched."""
@@ -108,15 +108,15 @@ class Fetcher:
             _ = parts.port
         except ValueError as error:
             raise InvalidInputError(f"that is no address: {error}") from error
-        if not any(_begins(parts, urlsplit(place)) for place in self._sources.allowed):
+        if not any(begins(parts, urlsplit(place)) for place in self._sources.allowed):
             raise InvalidInputError(
                 "the address must lie in a place that this service fetches from (its setting "
-                f"sources.allowed), got {_shown(parts)}"
+                f"sources.allowed), got {shown(parts)}"
             )
         return parts
 
     def _https(self, parts: SplitResult, max_bytes: int) -> bytes:
-        host, port = parts.hostname or "", parts.port or _HTTPS_PORT
+        host, port = parts.hostname or "", port_of(parts)
         private = host in self._sources.private_hosts
         address = choose(host, port, is_private=private, look_up=self._look_up)
         seconds = self._sources.timeout_s
@@ -133,12 +133,12 @@ class Fetcher:
                 data = _body(answer, parts, max_bytes)
         except (OSError, http.client.HTTPException) as error:
             why = self._late if connection.aborted else "cannot be fetched"
-            raise StoreUnavailableError(f"{_shown(parts)} {why}") from error
+            raise StoreUnavailableError(f"{shown(parts)} {why}") from error
         finally:
             end.cancel()
             connection.close()
         if connection.aborted:
-            raise StoreUnavailableError(f"{_shown(parts)} {self._late}")
+            raise StoreUnavailableError(f"{shown(parts)} {self._late}")
         return data
 
 
@@ -178,11 +178,11 @@ class _Connection(http.client.HTTPSConnection):
 
 def _body(answer: http.client.HTTPResponse, parts: SplitResult, max_bytes: int) -> bytes:
     if answer.status in _NOT_THERE:
-        raise ArtifactNotFoundError(f"{_shown(parts)} does not exist, or not for this service")
+        raise ArtifactNotFoundError(f"{shown(parts)} does not exist, or not for this service")
     if answer.status != _OK:
         redirect = answer.getheader("Location") is not None
         why = "; redirects are not followed" if redirect else ""
-        raise StoreUnavailableError(f"{_shown(parts)} was answered {answer.status}{why}")
+        raise StoreUnavailableError(f"{shown(parts)} was answered {answer.status}{why}")
     pieces, size = [], 0
     for piece in iter(partial(answer.read1, _PIECE), b""):
         pieces.append(piece)
@@ -190,37 +190,17 @@ def _body(answer: http.client.HTTPResponse, parts: SplitResult, max_bytes: int) 
         if size > max_bytes:
             raise _too_large(parts, max_bytes)
     if answer.length:
-        raise StoreUnavailableError(f"{_shown(parts)} ended {answer.length} bytes early")
+        raise StoreUnavailableError(f"{shown(parts)} ended {answer.length} bytes early")
     return b"".join(pieces)
 
 
 def _s3(parts: SplitResult, max_bytes: int) -> bytes:
-    store, key = open_store(f"s3://{parts.netloc}"), parts.path.lstrip("/")
+    key = key_of(parts)
+    store = open_store(f"s3://{parts.netloc}")
     if store.size(key) > max_bytes:
         raise _too_large(parts, max_bytes)
     return store.read_range(key, 0, max_bytes)
 
 
-def _begins(parts: SplitResult, place: SplitResult) -> bool:
-    """Say whether an address lies in an allowed place: the same server, below its path."""
-    server = (parts.scheme, parts.hostname, _port(parts), parts.username, parts.password)
-    if server != (place.scheme, place.hostname, _port(place), None, None):
-        return False
-    names = parts.path.split("/")
-    # Servers differ in what an encoded name means; none of these can leave the place.
-    if {".", ".."} & {name.lower().replace("%2e", ".") for name in names}:
-        return False
-    return parts.path.startswith(place.path.rstrip("/") + "/") and "%2f" not in parts.path.lower()
-
-
-def _port(parts: SplitResult) -> int:
-    return parts.port or _HTTPS_PORT
-
-
-def _shown(parts: SplitResult) -> str:
-    """Leave out what may be secret: user, password and query."""
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
-
-
 def _too_large(parts: SplitResult, max_bytes: int) -> TooLargeError:
-    return TooLargeError(f"{_shown(parts)} must be at most {max_bytes} bytes")
+    return TooLargeError(f"{shown(parts)} must be at most {max_bytes} bytes")

@@ -105,12 +105,21 @@ class ResultStore:
             raise _unknown(name)
         return document
 
-    def ended(self, name: str) -> Ended | None:
-        """Return the final answer, once there is one."""
+    def ended(self, name: str) -> Ended:
+        """Return the final answer of a result that has ended.
+
+        Raises
+        ------
+        NotFoundError
+            It was forgotten meanwhile.
+        """
         mark = self.mark(name)
         if mark is None:
-            return None
-        body = gzip.decompress(self._store.read(f"results/{name}/answer-{mark['answer']}.gz"))
+            raise _unknown(name)
+        try:
+            body = gzip.decompress(self._store.read(f"results/{name}/answer-{mark['answer']}.gz"))
+        except ArtifactNotFoundError:
+            raise _unknown(name) from None
         return Ended(mark["status"], mark["media_type"], body)
 
     def mark(self, name: str) -> dict[str, Any] | None:  # Any: JSON

@@ -120,9 +120,7 @@ class Results:
         body = await self.describe(name, owner)
         if body.state in {"pending", "running"}:
             return body
-        ended = await asyncio.to_thread(self._store.ended, name)
-        assert ended is not None  # noqa: S101 -- or it would be pending
-        return ended
+        return await asyncio.to_thread(self._store.ended, name)
 
     async def list(self, owner: str, *, limit: int, before: str | None) -> ResultsBody:
         """List an owner's results, newest first."""
