@@ -60,6 +60,22 @@ def test_the_table_has_the_rows_that_are_asked_for(job):
     }
     code, text, told = ended("results", "--out", job, "--limit", "2", "--columns", "row_id,seed")
     assert (len(text.splitlines()), "--limit shows more" in told) == (3, True)
+    code, _, told = ended("results", "--out", job, "--limit", "0")
+    assert (code, "0 is not in the range" in told) == (2, True)
+
+
+def test_pictures_of_ids_that_no_file_can_be_named_by_keep_apart(tmp_path, model_folder):
+    write_images(tmp_path / "images", 2)
+    manifest = tmp_path / "images" / "odd.jsonl"
+    rows = [{"uri": "000.png", "id": "a/b"}, {"uri": "001.png", "id": "a_b"}]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = config_of(tmp_path, model_folder, manifest, methods=("occlusion",))
+    out = run_here(explain.plan(explain.Config(**given)))
+    words = ("--row", "a/b", "--row", "a_b", "--pictures", str(tmp_path / "p"))
+    code, _, told = ended("results", "--out", out, *words)
+    assert (code, told) == (0, "")
+    names = {path.name for path in (tmp_path / "p").iterdir()}
+    assert names == {"a%2Fb.occlusion.overlay.png", "a_b.occlusion.overlay.png"}
 
 
 def test_json_lines_hold_every_column(job):

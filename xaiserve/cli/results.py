@@ -31,7 +31,7 @@ _LIMIT: Final = 20
     help="Only rows that ended so; repeatable.",
 )
 @click.option("--row", "row_ids", multiple=True, metavar="ID", help="Only rows of this image.")
-@click.option("--limit", type=int, help="At most so many rows [20; JSON: all].")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many rows [20; JSON: all].")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.option(
     "--pictures",

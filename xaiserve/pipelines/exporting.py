@@ -84,7 +84,8 @@ def write_pictures(
 def _pictures(folder: Path, task: TaskRow, result: Explanation) -> Iterator[Path]:
     assert isinstance(task.frame, Frame), f"row {task.row_id} is ok and has no frame"  # noqa: S101
     original = decode(read_image(task.image_uri)).image
-    stem = f"{task.row_id.replace('/', '_')}.{task.method}"
+    # As in addresses: no two ids share a name.
+    stem = f"{task.row_id.replace('%', '%25').replace('/', '%2F')}.{task.method}"
     overlay = draw(over_original(result, task.frame, original, getattr(result, "region", None)))
     yield _written(folder / f"{stem}.overlay.png", encode_png(overlay))
     sets: object = result
@@ -95,5 +96,8 @@ def _pictures(folder: Path, task: TaskRow, result: Explanation) -> Iterator[Path
 
 
 def _written(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise InvalidInputError(f"file {path} cannot be written: {error.strerror}") from error
     return path
