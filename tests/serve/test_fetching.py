@@ -1,7 +1,6 @@
 """Pictures named by address: from allowed places alone, whatever a client or a server tries."""
 
 import asyncio
-import io
 import socket
 import ssl
 import threading
@@ -27,13 +26,11 @@ from xaiserve.errors import (
     XaiServeError,
 )
 from xaiserve.serve.config import make_config
-from xaiserve.serve.incoming import fetching
 from xaiserve.serve.incoming.addresses import choose
 from xaiserve.serve.incoming.fetching import Fetcher
 from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 from xaiserve.serve.settings import Sources
-from xaiserve.storage.s3 import S3Store
 
 HOST = "pictures.test"
 PUBLIC = "93.184.216.34"
@@ -323,39 +320,6 @@ def test_the_certificate_must_be_the_hosts(make, network: Network):
     other = Sources(allowed=("https://other.test",))
     with pytest.raises(StoreUnavailableError, match="cannot be fetched"):
         fetch(make(network, other), "https://other.test/whole")
-
-
-class Bucket:
-    """Holds one object."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def head_object(self, **asked: str) -> dict[str, int]:
-        assert asked == {"Bucket": "hospital", "Key": self._key}
-        return {"ContentLength": len(BYTES)}
-
-    def get_object(self, **_: str) -> dict[str, object]:
-        return {"Body": io.BytesIO(BYTES)}
-
-
-@pytest.mark.parametrize(
-    ("name", "key"),
-    [
-        ("public/a.png", "public/a.png"),
-        ("public/left%20lung%3F%C3%A9.png", "public/left lung?é.png"),
-        ("public/100%25.png", "public/100%.png"),
-        ("public/a%2541.png", "public/a%41.png"),
-        ("more%20scans/a.png", "more scans/a.png"),
-    ],
-)
-def test_an_object_of_an_allowed_bucket_is_read(
-    make, network: Network, monkeypatch, name: str, key: str
-):
-    monkeypatch.setattr(fetching, "open_store", lambda _: S3Store(Bucket(key), "hospital"))
-    assert fetch(make(network), f"s3://hospital/{name}") == BYTES
-    with pytest.raises(TooLargeError):
-        fetch(make(network), f"s3://hospital/{name}", max_bytes=999)
 
 
 def test_names_with_dots_that_lead_nowhere_are_read(make, network: Network):

@@ -47,8 +47,10 @@ class EventStream(StreamingResponse):
 
     Parameters
     ----------
+    told
+        What is told, begun; closed in the end, whether or not anybody has listened.
     first
-        Waits for the first of what is told.
+        Waits for the first of it.
     beat_s
         The longest silence.
     """
@@ -69,9 +71,11 @@ class EventStream(StreamingResponse):
             async with aclosing(self._events):
                 await super().__call__(scope, receive, send)
         finally:
-            # Whoever hung up before the response began has left a generator that has not begun
-            # either, and so ends nothing.
-            await self._end()
+            # Not in the generator: whoever hangs up before the response begins leaves one that has
+            # not begun either, and so ends nothing.
+            self._upcoming.cancel()
+            await asyncio.gather(self._upcoming, return_exceptions=True)
+            await self._told.aclose()
 
     async def _as_text(self, beat_s: float) -> AsyncGenerator[str, None]:
         try:
@@ -87,14 +91,6 @@ class EventStream(StreamingResponse):
             return
         except Exception as error:  # noqa: BLE001 -- told to the client, as everywhere
             yield _event("problem", json.dumps(problem_of(error).body))
-        finally:
-            await self._end()
-
-    async def _end(self) -> None:
-        """Stop whatever is told; again does nothing."""
-        self._upcoming.cancel()
-        await asyncio.gather(self._upcoming, return_exceptions=True)
-        await self._told.aclose()
 
 
 def wants_events(request: Request) -> bool:
