@@ -171,6 +171,25 @@ async def test_a_client_that_has_gone_before_the_first_event_leaves_nothing_behi
     assert closed.is_set()
 
 
+async def test_a_client_that_goes_while_the_first_event_is_waited_for_leaves_nothing_behind():
+    begun, closed = asyncio.Event(), asyncio.Event()
+
+    async def told() -> AsyncGenerator[Told, None]:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+            yield PROGRESS
+        finally:
+            closed.set()
+
+    waiting = asyncio.ensure_future(event_stream(told(), refused_s=30))
+    await begun.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert closed.is_set()
+
+
 async def test_a_stream_that_is_closed_stops_its_plan_and_frees_its_place(
     toy: Toy, server: ClassifierServer
 ):

@@ -207,8 +207,7 @@ def _refuse_neighbours() -> None:
 
 
 def _deploy(config: ServiceConfig) -> None:
-    encoding = "JSON" if config.logs.format == "json" else "TEXT"
-    quiet = {"log_level": "WARNING", "enable_access_log": False, "encoding": encoding}
+    quiet = {"log_level": "WARNING", "enable_access_log": False}
     try:
         serve.start(
             proxy_location="HeadOnly",

@@ -73,9 +73,7 @@ class EventStream(StreamingResponse):
         finally:
             # Not in the generator: whoever hangs up before the response begins leaves one that has
             # not begun either, and so ends nothing.
-            self._upcoming.cancel()
-            await asyncio.gather(self._upcoming, return_exceptions=True)
-            await self._told.aclose()
+            await _end(self._told, self._upcoming)
 
     async def _as_text(self, beat_s: float) -> AsyncGenerator[str, None]:
         try:
@@ -117,10 +115,16 @@ async def event_stream(
         if first.done():
             first.result()
     except BaseException:
-        first.cancel()
-        await told.aclose()
+        await _end(told, first)
         raise
     return EventStream(told, first, beat_s)
+
+
+async def _end(told: AsyncGenerator[Told, None], upcoming: asyncio.Future[Told]) -> None:
+    """Stop whatever is told; it cannot be closed while it is still asked for the next."""
+    upcoming.cancel()
+    await asyncio.gather(upcoming, return_exceptions=True)
+    await told.aclose()
 
 
 def _event(name: str, data: str) -> str:
