@@ -84,6 +84,36 @@ def test_results_of_another_key_do_not_exist(tmp_path: Path):
         store.document(name, "theirs")
 
 
+def test_a_list_reads_no_request_of_another_key(tmp_path: Path):
+    class Reading(LocalStore):
+        def __init__(self, folder: Path) -> None:
+            super().__init__(folder)
+            self.read_keys: list[str] = []
+
+        def read(self, key: str) -> bytes:
+            self.read_keys.append(key)
+            return super().read(key)
+
+    reading = Reading(tmp_path)
+    store = ResultStore(reading, keep_s=60)
+    theirs, ours = accept(store, "theirs"), accept(store, "ours")
+    reading.read_keys.clear()
+    results = Results(store, Explanations(), {}, running=1, waiting=1, keep_s=60, max_seconds=1)
+    listed = asyncio.run(results.list("ours", limit=50, before=None))
+
+    assert [each.id for each in listed.results] == [ours]
+    assert reading.read_keys
+    assert not any(theirs in key for key in reading.read_keys)
+
+
+def test_a_forgotten_result_leaves_nothing(tmp_path: Path):
+    store = ResultStore(LocalStore(tmp_path), keep_s=60)
+    name = accept(store)
+    store.forget(name, "")
+
+    assert not LocalStore(tmp_path).list("")
+
+
 def test_what_was_kept_long_enough_is_forgotten(tmp_path: Path):
     clock = Clock()
     store = ResultStore(LocalStore(tmp_path), keep_s=60, clock=clock)
@@ -93,5 +123,6 @@ def test_what_was_kept_long_enough_is_forgotten(tmp_path: Path):
     clock.now += 40
     store.sweep()
 
-    assert store.names() == [younger]
+    assert store.names("") == [younger]
+    assert len(LocalStore(tmp_path).list("owners/")) == 1
     assert set(store.pending()) == {younger}

@@ -1,9 +1,10 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
@@ -19,13 +20,15 @@ from xaiserve.errors import (
 )
 from xaiserve.explainers.multirex import MultiRex
 from xaiserve.perturb.ticket import Limits
+from xaiserve.serve.bodies.told import Told
 from xaiserve.serve.incoming.requests import ClassifierPort, ExplainRequest, Upload
 from xaiserve.serve.kept.accepted import Accepted, accepted_of
 from xaiserve.serve.kept.explanations import Explanations
 from xaiserve.serve.kept.idempotency import Replays
-from xaiserve.serve.kept.patience import patiently
+from xaiserve.serve.kept.patience import retry_after
 from xaiserve.serve.kept.result_store import ResultStore
 from xaiserve.serve.kept.results import Results
+from xaiserve.serve.problem_details import UNAVAILABLE_RETRY_S
 from xaiserve.serve.replicas.classifier import ClassifierServer
 from xaiserve.serve.service import Service
 from xaiserve.storage.leases import LEASE_S
@@ -45,19 +48,26 @@ class Clock:
         return self.now
 
 
-def service_of(port: ClassifierPort, store: ObjectStore, **changes: object) -> Service:
+def service_of(
+    port: ClassifierPort,
+    store: ObjectStore,
+    *,
+    others: Mapping[str, ClassifierPort] = MappingProxyType({}),
+    **changes: object,
+) -> Service:
+    models = {"toy": port, **others}
     explanations = Explanations()
     wishes = {"running": 2, "waiting": 3, "keep_s": 60.0, "max_seconds": 100.0, **changes}
     results = Results(
         ResultStore(store, keep_s=60),
         explanations,
-        {"toy": port},
+        models,
         look_s=0.01,
         renew_s=0.01,
         **wishes,
     )
     return Service(
-        models={"toy": port},
+        models=models,
         uploads=UPLOADS,
         budget=BUDGET,
         explanations=explanations,
@@ -318,15 +328,64 @@ def test_an_accepted_request_is_read_as_it_was_written():
     assert accepted_of(json.loads(accepted.to_json()), accepted.pictures) == accepted
 
 
-async def test_being_full_or_without_a_replica_is_waited_out():
-    errors = [CapacityError("full", retry_after_s=9), ModelUnavailableError("gone")]
+@pytest.mark.parametrize(
+    ("error", "wait_s"),
+    [
+        (CapacityError("full", retry_after_s=9), 9),
+        (ModelUnavailableError("gone"), UNAVAILABLE_RETRY_S),
+        (StoreUnavailableError("the store is ill"), UNAVAILABLE_RETRY_S),
+        (NotFoundError("no such class"), None),
+        (KeyError("a mistake of ours"), None),
+    ],
+)
+def test_only_what_passes_is_asked_again(error: Exception, wait_s: float | None):
+    assert retry_after(error) == wait_s
 
-    async def ask() -> str:
-        if errors:
-            raise errors.pop()
-        return "answer"
 
-    assert await patiently(ask, wait_s=0) == "answer"
+class Away:
+    """A model whose replicas are away until it is told otherwise."""
+
+    def __init__(self, server: ClassifierServer, error: Exception) -> None:
+        self._server = server
+        self._error = error
+        self.here = False
+        self.asked = 0
+        self.card = server.card
+        self.predict = server.predict
+        self.score = server.score
+        self.explain = server.explain
+
+    async def stream(self, request: ExplainRequest) -> AsyncGenerator[Told, None]:
+        self.asked += 1
+        if not self.here:
+            raise self._error
+        async for each in self._server.stream(request):
+            yield each
+
+
+async def test_a_model_that_is_full_or_away_holds_up_nobody_elses_results(
+    toy: Toy, server: ClassifierServer, tmp_path: Path
+):
+    away = Away(server, CapacityError("full", retry_after_s=0.02))
+    service = service_of(server, LocalStore(tmp_path), running=1, waiting=9, others={"away": away})
+    assert service.results is not None
+    async with service.results.at_work(), client_of(service) as client:
+        waiting = [
+            (await post(client, toy.png, model="away")).headers["location"] for _ in range(3)
+        ]
+        async with asyncio.timeout(LIMIT_S):
+            while away.asked < 9:  # noqa: ASYNC110 -- asked again and again, by nobody's request
+                await asyncio.sleep(0.005)
+        for _ in range(3):
+            accepted = await post(client, toy.png)
+            assert (await fetched(client, accepted.headers["location"])).status_code == 200
+        states = {(await client.get(url)).json()["state"] for url in waiting}
+        away.here = True
+        answers = [(await fetched(client, url)).status_code for url in waiting]
+
+    assert states <= {"pending", "running"}
+    assert answers == [200, 200, 200]
+    assert not list(LocalStore(tmp_path).list("pending/"))
 
 
 class Ill(LocalStore):

@@ -8,11 +8,13 @@
     results/ID/ended.json         created once: which answer counts, and its status
     pending/ID/000000             accepted and not ended
     pending/ID/N                  claim N: written again and again while its worker lives
+    owners/DIGEST/ID              whose it is, so that a list reads nobody else's
 
 An ID begins with the time, so that names sort by age.
 """
 
 import gzip
+import hashlib
 import json
 import re
 import secrets
@@ -83,6 +85,7 @@ class ResultStore:
         accepted = Accepted(id=name, owner=owner, at=now, model=model, request=request)
         for field, data in accepted.pictures.items():
             self._store.write(f"results/{name}/{field}", data)
+        self._store.write(f"{_owned(owner)}{name}", b"{}")
         self._store.write(f"results/{name}/request.json", accepted.to_json())
         self._store.write(mark_key(_pending(name), 0), b"{}")
         return accepted
@@ -133,14 +136,17 @@ class ResultStore:
         data = read_if_there(self._store, written[-1]) if written else None
         return {} if data is None else json.loads(data)
 
-    def names(self) -> Sequence[str]:
-        """List all results, newest first."""
-        suffix = "/request.json"
-        keys = [key for key in self._store.list("results/") if key.endswith(suffix)]
-        return [key.split("/")[1] for key in reversed(keys)]
+    def names(self, owner: str) -> Sequence[str]:
+        """List an owner's results, newest first; some may have been removed meanwhile."""
+        names = [key.rpartition("/")[2] for key in self._store.list(_owned(owner))]
+        return sorted(filter(_ID.fullmatch, names), reverse=True)
 
-    def forget(self, name: str) -> None:
+    def forget(self, name: str, owner: str) -> None:
         """Remove a result; whoever works on it notices and stops."""
+        self._forget(name)
+        self._remove(f"{_owned(owner)}{name}")
+
+    def _forget(self, name: str) -> None:
         keys = [*self._store.list(f"results/{name}/"), *self._store.list(_pending(name))]
         # First what makes it exist: what a crash leaves behind is swept up later.
         for key in sorted(keys, key=lambda key: not key.endswith("/request.json")):
@@ -226,7 +232,10 @@ class ResultStore:
         for folder in ("results", "pending"):
             names = {key.split("/")[1] for key in self._store.list(f"{folder}/")}
             for name in sorted(name for name in names if name < oldest):
-                self.forget(name)
+                self._forget(name)
+        for key in self._store.list("owners/"):
+            if key.rpartition("/")[2] < oldest:
+                self._remove(key)
 
     def _remove(self, key: str) -> None:
         with suppress(ArtifactNotFoundError):  # others remove as well
@@ -235,6 +244,10 @@ class ResultStore:
 
 def _pending(name: str) -> str:
     return f"pending/{name}/"
+
+
+def _owned(owner: str) -> str:
+    return f"owners/{hashlib.sha256(owner.encode()).hexdigest()}/"
 
 
 def _unknown(name: str) -> NotFoundError:

@@ -21,7 +21,7 @@ from xaiserve.serve.bodies.told import ProgressBody
 from xaiserve.serve.incoming.requests import ClassifierPort, ExplainRequest
 from xaiserve.serve.kept.accepted import Accepted
 from xaiserve.serve.kept.explanations import Explanations
-from xaiserve.serve.kept.patience import patiently
+from xaiserve.serve.kept.patience import retry_after
 from xaiserve.serve.kept.result_store import Claim, Ended, ResultStore
 from xaiserve.serve.kept.threads import completed
 from xaiserve.serve.problem_details import MEDIA_TYPE
@@ -39,6 +39,14 @@ RENEW_S: Final = 3.0
 
 SWEEP_S: Final = 600.0
 """How often what was kept long enough is looked for."""
+
+
+class _NotNowError(Exception):
+    """There is no answer at present; the place is better given to another result."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
 
 
 class Results:
@@ -89,6 +97,7 @@ class Results:
         self._renew_s = renew_s
         self._news = asyncio.Event()
         self._work: dict[str, asyncio.Task[None]] = {}
+        self._not_before: dict[str, float] = {}
 
     # -- for whoever asks ------------------------------------------------------------------------
 
@@ -129,7 +138,7 @@ class Results:
     async def forget(self, name: str, owner: str) -> None:
         """Cancel and remove a result; raises what `describe` raises."""
         await asyncio.to_thread(self._store.document, name, owner)
-        await asyncio.to_thread(self._store.forget, name)
+        await asyncio.to_thread(self._store.forget, name, owner)
         if name in self._work:
             self._work[name].cancel()
 
@@ -158,12 +167,12 @@ class Results:
 
     def _listed(self, owner: str, limit: int, before: str | None) -> ResultsBody:
         found: list[ResultBody] = []
-        for name in self._store.names():
+        for name in self._store.names(owner):
             if before is not None and name >= before:
                 continue
             if len(found) == limit:
                 return ResultsBody(results=found, next=found[-1].id)
-            with suppress(NotFoundError):  # another owner's, or removed meanwhile
+            with suppress(NotFoundError):  # removed meanwhile
                 found.append(self._described(name, owner))
         return ResultsBody(results=found, next=None)
 
@@ -198,16 +207,25 @@ class Results:
             except Exception:  # noqa: BLE001 -- nobody else would look again
                 _log.exception("pending results wait; they are looked through again")
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._look_s):
+                async with asyncio.timeout(self._until_next()):
                     await self._news.wait()
             self._news.clear()
 
+    def _until_next(self) -> float:
+        now = time.monotonic()
+        waits = [due - now for due in self._not_before.values() if due > now]
+        return min([self._look_s, *waits])
+
     async def _take(self) -> None:
-        for name, marks in (await asyncio.to_thread(self._store.pending)).items():
+        pending = await asyncio.to_thread(self._store.pending)
+        self._not_before = {name: due for name, due in self._not_before.items() if name in pending}
+        # What waits for a model that is not there comes after all that may find one.
+        for name in sorted(pending, key=lambda name: (self._not_before.get(name, 0.0), name)):
             if len(self._work) >= self._running:
                 return
-            if name in self._work:
+            if name in self._work or self._not_before.get(name, 0.0) > time.monotonic():
                 continue
+            marks = pending[name]
             claim = await completed(
                 partial(self._store.claim, name, marks),
                 undo=self._let_go,
@@ -222,6 +240,8 @@ class Results:
     async def _worked(self, claim: Claim) -> None:
         try:
             await self._answer(claim)
+        except _NotNowError as error:
+            self._not_before[claim.id] = time.monotonic() + error.retry_after_s
         except StoreUnavailableError as error:
             _log.warning("result %s is left to whoever claims it next: %s", claim.id, error)
         finally:
@@ -237,7 +257,7 @@ class Results:
                 if not await self._held(claim, told):
                     return
             await completed(partial(self._store.finish, claim, work.result()))
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, _NotNowError):
             await completed(partial(self._store.release, claim))
             raise
         finally:
@@ -257,9 +277,12 @@ class Results:
             if accepted is None:
                 raise NotFoundError(f"result {claim.id!r} was removed")  # noqa: TRY301
             told["progress"] = None
-            body = await patiently(lambda: self._explained(accepted, told))
+            body = await self._explained(accepted, told)
             return Ended(200, "application/json", body.model_dump_json().encode())
-        except Exception as error:  # noqa: BLE001 -- whatever it was is the answer
+        except Exception as error:  # whatever else it was is the answer
+            wait_s = retry_after(error)
+            if wait_s is not None:
+                raise _NotNowError(wait_s) from error
             problem = problem_of(error)
             data = json.dumps(problem.body).encode()
             return Ended(problem.kind.status, MEDIA_TYPE, data)
