@@ -92,6 +92,11 @@ def test_a_job_goes_on_past_an_unreadable_file_and_resumes_after_its_driver_died
     again, output = ended(job)
     assert (again, files(out), parts(out)) == (1, after, {}), output
 
+    again, output = ended([*job, "--retry-errors"])
+    assert (again, files(out)) == (2, after), output
+    assert "its rows are published, 2 of them with errors, which retry_errors cannot do" in output
+    assert read_progress(open_store(out)).state == "done"
+
 
 def test_a_worker_that_is_killed_loses_and_repeats_nothing_on_s3(
     tmp_path, model_folder, monkeypatch

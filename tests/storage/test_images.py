@@ -70,6 +70,31 @@ def test_an_object_that_is_no_coco_is_told_in_a_sentence(tmp_path, document):
         expand(written(tmp_path, document))
 
 
+def test_coco_ids_may_be_quoted_in_some_places(tmp_path):
+    quoted = [{**each, "image_id": str(each["image_id"])} for each in COCO["annotations"]]
+    rows = expand(written(tmp_path, {**COCO, "annotations": quoted}))
+    assert rows == expand(written(tmp_path, COCO))
+
+
+@pytest.mark.parametrize(
+    ("column", "unknown", "said"),
+    [
+        ("image_id", 99, "list the image of every annotation, and images lacks 1, such as 99"),
+        (
+            "category_id",
+            "x",
+            "the category of every annotation, and categories lacks 1, such as 'x",
+        ),
+        ("category_id", None, "the category of every annotation, and categories lacks 1"),
+    ],
+)
+def test_a_coco_annotation_of_what_is_not_listed_is_told(tmp_path, column, unknown, said):
+    lost = {**COCO["annotations"][0], column: unknown}
+    document = {**COCO, "annotations": [*COCO["annotations"], lost]}
+    with pytest.raises(InvalidInputError, match=said):
+        expand(written(tmp_path, document))
+
+
 def test_a_coco_box_without_area_is_a_row_whose_region_is_empty(tmp_path):
     flat = {"image_id": 3, "category_id": 2, "bbox": [1, 1.5, 4, 0], "segmentation": SQUARE}
     bare = {"image_id": 9, "category_id": 2, "bbox": [1, 1.5, 0, 4]}

@@ -7,7 +7,7 @@ from PIL import Image
 
 from xaiserve.errors import ArtifactNotFoundError, InvalidInputError
 from xaiserve.storage.images import expand
-from xaiserve.storage.manifest import ImageRow
+from xaiserve.storage.manifest import ImageRow, beside
 
 RECORDS = [
     {"id": "a", "uri": "x.png", "label": 3, "mask": "m.png", "contrast": "c.png"},
@@ -59,6 +59,25 @@ def test_keeps_two_rows_of_one_file_apart(tmp_path):
 def test_leaves_addresses_as_they_are(tmp_path):
     (tmp_path / "m.csv").write_text("uri\ns3://bucket/x.png\n/y.png\n")
     assert [row.uri for row in expand(str(tmp_path / "m.csv"))] == ["s3://bucket/x.png", "/y.png"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "found"),
+    [
+        ("./x.png", "s3://b/lists/x.png"),
+        ("../pictures/x.png", "s3://b/pictures/x.png"),
+        ("a//x.png", "s3://b/lists/a//x.png"),
+        (".x.png", "s3://b/lists/.x.png"),
+    ],
+)
+def test_dots_before_a_path_mean_in_a_bucket_what_they_mean_in_a_folder(uri, found):
+    assert beside("s3://b/lists/m.csv", uri) == found
+    assert beside("/elsewhere/m.csv", uri, root="s3://b/lists/") == found
+
+
+def test_dots_that_lead_out_of_a_bucket_are_refused():
+    with pytest.raises(InvalidInputError, match="leads out of the bucket of s3://b/lists"):
+        beside("s3://b/lists/m.csv", "../../x.png")
 
 
 def test_lists_the_pictures_of_a_folder_by_their_path_in_it(tmp_path):

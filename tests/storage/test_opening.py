@@ -99,6 +99,28 @@ def test_links_to_folders_are_followed_and_circles_are_not(tmp_path: Path) -> No
     assert open_store(tmp_path / "near").list() == ["3.png"]
 
 
+def test_a_link_that_leads_nowhere_may_be_a_class_and_is_told(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"")
+    for link in (".#lock", "moved.png"):
+        (tmp_path / link).symlink_to("/gone")
+    assert len(list_pictures(tmp_path)) == 2  # the second fails as its own row
+    (tmp_path / "cat").symlink_to("/gone/cat")
+    with pytest.raises(InvalidInputError, match=r"link .*/cat leads to /gone/cat, where nothing"):
+        list_pictures(tmp_path)
+
+
+def test_slashes_may_follow_each_other_in_a_bucket(bucket: str, endpoint: str, client: Any) -> None:
+    for key in ("slashes/a//1.png", "slashes//2.png"):
+        client.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    uris = list_pictures(f"s3://{bucket}/slashes", endpoint=endpoint)
+    assert [read_uri(uri, endpoint=endpoint) for uri in uris] == [
+        b"slashes//2.png",
+        b"slashes/a//1.png",
+    ]
+    with pytest.raises(ArtifactNotFoundError, match=r"slashes/a///1\.png does not exist"):
+        read_uri(f"s3://{bucket}/slashes/a///1.png", endpoint=endpoint)
+
+
 def test_a_folder_that_cannot_be_read_is_told(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ import torch
 from xaiserve.contrast_use import check_contrast_use
 from xaiserve.dispatch.cancelling import Lookout, forget
 from xaiserve.dispatch.owning import Ownership, owned
-from xaiserve.errors import JobStoppedError, XaiServeError
+from xaiserve.errors import ConflictError, JobStoppedError, XaiServeError
 from xaiserve.explainers.base import Explainer, GradientExplainer, needs_of
 from xaiserve.explainers.registry import make_explainer
 from xaiserve.models.classifier import Classifier
@@ -29,7 +29,9 @@ from xaiserve.pipelines.worker import PartReport, WorkOrder, load_model, open_co
 from xaiserve.storage.dataset import read_manifest
 from xaiserve.storage.ids import IdSet, as_keys, key_of, keys_of
 from xaiserve.storage.images import ImageList, open_images
+from xaiserve.storage.objects import ObjectStore
 from xaiserve.storage.opening import open_store
+from xaiserve.storage.outcomes import FAILURES
 from xaiserve.storage.results import ResultSet, open_results
 from xaiserve.storage.survey import Survey, survey, unchanged
 
@@ -176,8 +178,8 @@ def run_job(job: Job, placement: Placement, tell: Callable[[Progress], None]) ->
     Raises
     ------
     ConflictError
-        The output holds another configuration, another process works on it, or the input changes
-        while the job runs.
+        The output holds another configuration, another process works on it, the input changes
+        while the job runs, or the rows whose errors are to be done again are published.
     JobStoppedError
         It was cancelled, too many rows hold errors, or another process has taken over.
     StoreUnavailableError, ModelUnavailableError
@@ -186,6 +188,8 @@ def run_job(job: Job, placement: Placement, tell: Callable[[Progress], None]) ->
     begun = time.time()
     store = open_store(job.config.out)
     results = open_results(store, job.settings)
+    if job.config.retry_errors:
+        _check_open(store)
 
     def wait(reason: str) -> None:
         tell(Progress(state="waiting", total=job.total, reason=reason))
@@ -193,6 +197,17 @@ def run_job(job: Job, placement: Placement, tell: Callable[[Progress], None]) ->
     with owned(store, wait) as ownership:
         forget(store, before=begun)  # a wish for an earlier run; one since then is for this
         return _owned_run(job, results, placement, ownership, tell)
+
+
+def _check_open(store: ObjectStore) -> None:
+    """Refuse to promise that errors are done again where the rows are published."""
+    published = read_manifest(store)
+    failed = 0 if published is None else sum(published.counts.get(each, 0) for each in FAILURES)
+    if failed:
+        raise ConflictError(
+            f"the job at {store.uri} is done and its rows are published, {failed} of them with "
+            "errors, which retry_errors cannot do again; name another output to explain them anew"
+        )
 
 
 def _owned_run(

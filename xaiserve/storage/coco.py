@@ -51,7 +51,8 @@ def coco_walk(annotations: str, root: str | None) -> Callable[[], Iterator[Image
     Raises
     ------
     InvalidInputError
-        The file is no such JSON, or holds no annotation.
+        The file is no such JSON, holds no annotation, or one of an image or a category that it does
+        not list.
     """
     # An empty name makes a database in a temporary file that goes away with the connection.
     base = sqlite3.connect("", check_same_thread=False)
@@ -71,20 +72,39 @@ def coco_walk(annotations: str, root: str | None) -> Callable[[], Iterator[Image
             f"images {annotations} must be a list of objects, one per image, or COCO annotations "
             f"with images, annotations and categories: {error}"
         ) from error
+    _check_listed(annotations, base)
+    return lambda: (_row(annotations, root, record) for record in base.execute(_SORTED))
+
+
+def _check_listed(annotations: str, base: sqlite3.Connection) -> None:
+    """Refuse what holds no annotation, and those of which nobody knows the picture or the class."""
     (found,) = base.execute("select count(*) from annotations").fetchone()
     if not found:
         raise InvalidInputError(
             f"images {annotations} must be a list of objects, one per image, or COCO annotations "
             "with images, annotations and categories: it holds no annotation"
         )
-    return lambda: (_row(annotations, root, record) for record in base.execute(_SORTED))
+    for kind, (column, table) in _NAMED.items():
+        lost = base.execute(_LOST.format(column=column, table=table)).fetchall()
+        if lost:
+            raise InvalidInputError(
+                f"images {annotations} must list the {kind} of every annotation, and {table} lacks "
+                f"{len(lost)}, such as {lost[0][0]!r}; add them, or remove their annotations"
+            )
 
+
+_NAMED: Final = {"image": ("image", "images"), "category": ("category", "categories")}
+_LOST: Final = """
+select distinct {column} from annotations
+where {column} is null or {column} not in (select id from {table} where id is not null)
+"""
 
 _COLUMNS: Final = {
     "categories": ("id", "name"),
     "images": ("id", "file_name"),
     "annotations": ("image_id", "category_id", "bbox", "segmentation"),
 }
+_IDS: Final = frozenset({"id", "image_id", "category_id"})
 _OPTIONAL: Final = frozenset({"segmentation"})
 _AS_JSON: Final = frozenset({"bbox", "segmentation"})
 
@@ -97,10 +117,15 @@ def _records(annotations: str, kind: str) -> Iterator[dict[str, Any]]:  # Any: J
 
 def _values(record: dict[str, Any], columns: tuple[str, ...]) -> list[object]:
     found = [record.get(name) if name in _OPTIONAL else record[name] for name in columns]
-    return [
-        json.dumps(each) if name in _AS_JSON else each
-        for name, each in zip(columns, found, strict=True)
-    ]
+    return [_stored(name, each) for name, each in zip(columns, found, strict=True)]
+
+
+def _stored(name: str, value: Any) -> Any:  # Any: JSON, and what SQLite holds
+    if name in _AS_JSON:
+        return json.dumps(value)
+    if name in _IDS and isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value) if value == str(int(value)) else value  # some tools quote some of them
+    return value
 
 
 def _row(annotations: str, root: str | None, record: tuple[Any, ...]) -> ImageRow:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from xaiserve.errors import InvalidInputError
 from xaiserve.storage.manifest_formats import Record, records_in
-from xaiserve.storage.opening import open_file
+from xaiserve.storage.opening import is_s3, open_file
 
 SQUARES: Final = 49
 """Of the 7 x 7 grid on which features are found (`metrics.grid_pointing`)."""
@@ -232,11 +232,31 @@ def _first(record: Record, names: Sequence[str]) -> str | None:
 
 
 def beside(manifest: str, uri: str, root: str | None = None) -> str:
-    """Resolve ``uri`` against ``root``, or the folder of ``manifest``; absolute ones stay."""
+    """Resolve ``uri`` against ``root``, or the folder of ``manifest``; absolute ones stay.
+
+    Raises
+    ------
+    InvalidInputError
+        It leads out of its bucket.
+    """
     if "://" in uri or uri.startswith("/"):
         return uri
     if root is not None:
-        return f"{root.rstrip('/')}/{uri}"
-    # Workers have other working folders than the driver.
-    home = manifest if "://" in manifest else str(Path(manifest).absolute())
-    return f"{home.rpartition('/')[0]}/{uri}"
+        home = root.rstrip("/")
+    else:
+        # Workers have other working folders than the driver.
+        home = (manifest if "://" in manifest else str(Path(manifest).absolute())).rpartition("/")[
+            0
+        ]
+    return f"{home}/{uri}" if not is_s3(home) else _in_bucket(home, uri)
+
+
+def _in_bucket(home: str, uri: str) -> str:
+    """Resolve the dots that a relative path begins with: buckets take them for names."""
+    above, names = home, uri.split("/")
+    while names and names[0] in {".", ".."}:
+        if names.pop(0) == "..":
+            above = above.rpartition("/")[0]
+    if not is_s3(above):
+        raise InvalidInputError(f"{uri} leads out of the bucket of {home}")
+    return "/".join([above, *names])

@@ -1,6 +1,7 @@
 """From an address to a store, and to the bytes and pictures behind it."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -76,7 +77,7 @@ def list_pictures(uri: str | Path, *, endpoint: str | None = None) -> tuple[str,
     ArtifactNotFoundError
         There is neither a file nor a folder of that name.
     InvalidInputError
-        A folder without pictures, or without anything.
+        A folder without pictures, or without anything, or a link in it that leads nowhere.
     StoreUnavailableError
         A folder cannot be read.
     """
@@ -84,13 +85,16 @@ def list_pictures(uri: str | Path, *, endpoint: str | None = None) -> tuple[str,
     keys = folder.list() if is_s3(uri) else files_below(_local_path(uri))
     if not keys and not is_s3(uri) and _local_path(uri).is_dir():
         raise InvalidInputError(
-            f"images must name a folder with pictures, got {uri}, which is empty"
+            f"images must name a folder with pictures, got {uri}, which is empty but for "
+            "what may be hidden"
         )
     if not keys:
         store, name = _parent(uri, endpoint)
         store.size(name)  # raises when it is no file either
         return (f"{store.uri}/{name}",)
     found = [key for key in keys if _is_picture(key)]
+    if not is_s3(uri):
+        _check_links(_local_path(uri), keys)
     if not found:
         raise InvalidInputError(
             f"images must name a folder with pictures ({', '.join(sorted(PICTURE_SUFFIXES))}), "
@@ -102,6 +106,17 @@ def list_pictures(uri: str | Path, *, endpoint: str | None = None) -> tuple[str,
 def is_s3(uri: str | Path) -> bool:
     """Say whether an address names a bucket rather than a place on this machine."""
     return str(uri).startswith("s3://")
+
+
+def _check_links(folder: Path, keys: Sequence[str]) -> None:
+    """Refuse a link to what may have been a folder of pictures; that to a picture fails alone."""
+    for key in keys:
+        path = folder / key
+        counts = not (_is_picture(key) or path.name.startswith("."))
+        if counts and path.is_symlink() and not path.exists():
+            raise InvalidInputError(
+                f"link {path} leads to {path.readlink()}, where nothing is; mend or remove it"
+            )
 
 
 def _is_picture(key: str) -> bool:
@@ -116,8 +131,9 @@ def _parent(uri: str | Path, endpoint: str | None) -> tuple[ObjectStore, str]:
         bucket, key = _bucket_and_key(str(uri))
         if not key:
             raise ArtifactNotFoundError(f"{uri} names a bucket and no object in it")
+        # Not by `open_store`: the folder of a//b.png is a/, with a slash of its own.
         above, _, name = key.rpartition("/")
-        return open_store(f"s3://{bucket}/{above}", endpoint=endpoint), name
+        return Retrying(S3Store(s3_client(endpoint), bucket, above)), name
     path = _local_path(uri).absolute()
     if not path.name:
         raise ArtifactNotFoundError(f"{uri} names a folder and no file in it")

@@ -105,7 +105,7 @@ class S3Store:
     bucket
         It must exist.
     prefix
-        Without ``/`` at either end; empty for the whole bucket.
+        Without the ``/`` that parts it from keys; empty for the whole bucket.
     """
 
     def __init__(self, client: Any, bucket: str, prefix: str = "") -> None:  # Any: see `s3_client`
@@ -115,7 +115,7 @@ class S3Store:
 
     @property
     def uri(self) -> str:
-        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+        return f"s3://{self._bucket}/{self._prefix}".removesuffix("/")
 
     def read(self, key: str) -> bytes:
         return self._get(key)
