@@ -116,7 +116,8 @@ async def test_requests_are_counted_by_route_and_what_clients_make_up_is_no_labe
     await client.get("/v1/models/other")
     for path in ("/absent", "/v1/made/up", "/v1/models"):
         await client.request("BREW" if path == "/absent" else "GET", path)
-    await client.get("/v1/models", headers={"Authorization": ""})
+    for path in ("/v1/models/toy", "/v1/models/toy:explain", "/v1/secret"):
+        await client.get(path, headers={"Authorization": ""})
 
     requests = {key[1:]: n for key, n in meter.counts.items() if key[0] == "xaiserve_requests"}
     assert requests == {
@@ -125,6 +126,8 @@ async def test_requests_are_counted_by_route_and_what_clients_make_up_is_no_labe
         ("none", "none", "404"): 1,
         ("none", "GET", "404"): 1,
         ("/v1/models", "GET", "200"): 1,
+        ("/v1/models/{name}", "GET", "401"): 1,
+        ("/v1/models/{name}:explain", "GET", "401"): 1,
         ("none", "GET", "401"): 1,
     }
 

@@ -93,5 +93,5 @@ def _surround(app: FastAPI, guard: Guard | None, origins: Sequence[str], meter: 
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After", "Location", REPLAYED],
         )
-    app.add_middleware(Observed, meter=meter)
+    app.add_middleware(Observed, meter=meter, paths=lambda: app.openapi()["paths"])
     app.add_middleware(RequestIds)
