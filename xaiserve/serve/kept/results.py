@@ -214,7 +214,8 @@ class Results:
     def _until_next(self) -> float:
         now = time.monotonic()
         waits = [due - now for due in self._not_before.values() if due > now]
-        return min([self._look_s, *waits])
+        # Not for each of many alone: a look lists all that is pending.
+        return max(self._look_s / 10, min([self._look_s, *waits]))
 
     async def _take(self) -> None:
         pending = await asyncio.to_thread(self._store.pending)
