@@ -95,6 +95,50 @@ def test_a_coco_annotation_of_what_is_not_listed_is_told(tmp_path, column, unkno
         expand(written(tmp_path, document))
 
 
+@pytest.mark.parametrize("quoted", ["12345678901234567890", "-7", "007", "1" * 5000])
+def test_a_coco_id_may_be_any_text(tmp_path, quoted):
+    images = [{"id": quoted, "file_name": "c.jpg"}]
+    annotations = [{**COCO["annotations"][0], "image_id": quoted}]
+    (row,) = expand(written(tmp_path, {**COCO, "images": images, "annotations": annotations}))
+    assert (row.row_id, row.target) == (f"{quoted}/dog", "dog")
+
+
+def test_negative_coco_ids_may_be_quoted_in_some_places(tmp_path):
+    images = [{"id": -7, "file_name": "c.jpg"}]
+    annotations = [{**COCO["annotations"][0], "image_id": "-7"}]
+    (row,) = expand(written(tmp_path, {**COCO, "images": images, "annotations": annotations}))
+    assert row.row_id == "-7/dog"
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "said"),
+    [
+        ("images", {"id": [3], "file_name": "c.jpg"}, r"id must be a number or text, got \[3\]"),
+        ("images", {"id": 3, "file_name": None}, "file_name must be text, got None"),
+        ("images", {"id": 3, "file_name": ["c.jpg"]}, "file_name must be text, got "),
+        ("categories", {"id": 3, "name": 3}, "name must be text, got 3"),
+        ("categories", {"id": 3, "name": None}, "name must be text, got None"),
+    ],
+)
+def test_a_coco_id_or_name_of_another_kind_is_told(tmp_path, kind, wrong, said):
+    with pytest.raises(InvalidInputError, match=f"or COCO annotations with images, .*: {said}"):
+        expand(written(tmp_path, {**COCO, kind: [*COCO[kind], wrong]}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "other", "said"),
+    [
+        ("images", {"id": "7", "file_name": "h.jpg"}, "every image under .*, and images has .* 7;"),
+        ("categories", {"id": 2, "name": "fox"}, "every category .*, and categories has .* 2;"),
+    ],
+)
+def test_a_coco_id_of_two_is_told(tmp_path, kind, other, said):
+    with pytest.raises(InvalidInputError, match=said):
+        expand(written(tmp_path, {**COCO, kind: [*COCO[kind], other]}))
+    same = {**COCO, kind: COCO[kind] * 2}  # as merged files have them
+    assert expand(written(tmp_path, same)) == expand(written(tmp_path, COCO))
+
+
 def test_a_coco_box_without_area_is_a_row_whose_region_is_empty(tmp_path):
     flat = {"image_id": 3, "category_id": 2, "bbox": [1, 1.5, 4, 0], "segmentation": SQUARE}
     bare = {"image_id": 9, "category_id": 2, "bbox": [1, 1.5, 0, 4]}

@@ -5,6 +5,7 @@ temporary database on disk.
 """
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
@@ -18,8 +19,8 @@ from xaiserve.storage.manifest_formats import first_byte
 from xaiserve.storage.opening import open_file
 
 _TABLES: Final = """
-create table images (id, file);
-create table categories (id, name);
+create table images (id, file, unique (id, file));
+create table categories (id, name, unique (id, name));
 create table annotations (image, category, box, outline);
 """
 _SORTED: Final = """
@@ -52,7 +53,7 @@ def coco_walk(annotations: str, root: str | None) -> Callable[[], Iterator[Image
     ------
     InvalidInputError
         The file is no such JSON, holds no annotation, or one of an image or a category that it does
-        not list.
+        not list, or lists under one id twice.
     """
     # An empty name makes a database in a temporary file that goes away with the connection.
     base = sqlite3.connect("", check_same_thread=False)
@@ -61,7 +62,7 @@ def coco_walk(annotations: str, root: str | None) -> Callable[[], Iterator[Image
         for kind, columns in _COLUMNS.items():
             marks = ", ".join("?" * len(columns))
             base.executemany(
-                f"insert into {kind} values ({marks})",  # noqa: S608 -- our own names
+                f"insert or ignore into {kind} values ({marks})",  # noqa: S608 -- our own names
                 (_values(record, columns) for record in _records(annotations, kind)),
             )
     except (ijson.JSONError, UnicodeDecodeError) as error:
@@ -91,6 +92,12 @@ def _check_listed(annotations: str, base: sqlite3.Connection) -> None:
                 f"images {annotations} must list the {kind} of every annotation, and {table} lacks "
                 f"{len(lost)}, such as {lost[0][0]!r}; add them, or remove their annotations"
             )
+        twice = base.execute(_TWICE.format(table=table)).fetchone()
+        if twice:
+            raise InvalidInputError(
+                f"images {annotations} must list every {kind} under an id of its own, and {table} "
+                f"has several under {twice[0]!r}; number them anew"
+            )
 
 
 _NAMED: Final = {"image": ("image", "images"), "category": ("category", "categories")}
@@ -98,6 +105,7 @@ _LOST: Final = """
 select distinct {column} from annotations
 where {column} is null or {column} not in (select id from {table} where id is not null)
 """
+_TWICE: Final = "select id from {table} group by id having count(*) > 1"
 
 _COLUMNS: Final = {
     "categories": ("id", "name"),
@@ -107,6 +115,8 @@ _COLUMNS: Final = {
 _IDS: Final = frozenset({"id", "image_id", "category_id"})
 _OPTIONAL: Final = frozenset({"segmentation"})
 _AS_JSON: Final = frozenset({"bbox", "segmentation"})
+_WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,17}")
+"""A number as text that SQLite holds as a number."""
 
 
 def _records(annotations: str, kind: str) -> Iterator[dict[str, Any]]:  # Any: JSON
@@ -123,9 +133,14 @@ def _values(record: dict[str, Any], columns: tuple[str, ...]) -> list[object]:
 def _stored(name: str, value: Any) -> Any:  # Any: JSON, and what SQLite holds
     if name in _AS_JSON:
         return json.dumps(value)
-    if name in _IDS and isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value) if value == str(int(value)) else value  # some tools quote some of them
-    return value
+    if name not in _IDS:
+        if isinstance(value, str):
+            return value
+        raise TypeError(f"{name} must be text, got {value!r}")
+    if isinstance(value, list | dict):
+        raise TypeError(f"{name} must be a number or text, got {value!r}")
+    quoted = isinstance(value, str) and _WHOLE.fullmatch(value)  # some tools quote some of them
+    return int(value) if quoted else value
 
 
 def _row(annotations: str, root: str | None, record: tuple[Any, ...]) -> ImageRow:
