@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from xaiserve.errors import NoExplanationError
@@ -47,3 +49,10 @@ def test_a_confidence_that_nothing_reaches_is_no_explanation():
 def test_an_explanation_carries_the_note():
     found = explain(MultiRex(**QUICK, start="peaks"), toy_case(MODEL, IMAGE), MODEL)
     assert found.notes == ("start peaks has no effect: it goes with spotlights above 1",)
+
+
+@pytest.mark.parametrize(("baseline", "told"), [("value", True), ("context", False)])
+def test_a_context_that_is_not_looked_at_is_told(baseline, told):
+    case = replace(toy_case(MODEL, IMAGE), context=IMAGE * 0)
+    found = explain(MultiRex(**QUICK, baseline=baseline), case, MODEL)
+    assert any("context picture has no effect" in note for note in found.notes) is told

@@ -97,6 +97,16 @@ def test_masks_and_maps_of_the_original_frame_have_its_size(
         assert one["area_fraction"] == own["area_fraction"]
 
 
+def test_notes_are_those_of_the_picture_and_then_those_of_the_method(
+    subject: Subject, outcome: Outcome
+) -> None:
+    case = dataclasses.replace(outcome.case, notes=("it was converted",))
+    found = dataclasses.replace(outcome.explanation, notes=("alpha 2.0 has no effect",))
+    document = explanation_document(dataclasses.replace(subject, case=case), found, outcome.cost)
+    assert document["notes"] == ["it was converted", "alpha 2.0 has no effect"]
+    assert told(subject, outcome)["notes"] == []
+
+
 def test_names_everything_that_is_needed_to_repeat_it(
     subject: Subject, outcome: Outcome, classifier: ToyClassifier
 ) -> None:

@@ -128,6 +128,11 @@ def test_a_constant_map_colours_nothing() -> None:
     assert colourfulness(panel).max() == 0
 
 
+def test_a_constant_map_has_no_scale() -> None:
+    flat, spotted = (sketch(case(), explanation(each)) for each in (torch.zeros(24, 24), spot()))
+    assert draw(flat).height < draw(spotted).height
+
+
 def test_a_few_towering_pixels_do_not_hide_the_rest() -> None:
     saliency = torch.zeros(64, 64)
     saliency[10:30, 10:30] = 0.01

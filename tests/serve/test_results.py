@@ -388,6 +388,40 @@ async def test_a_model_that_is_full_or_away_holds_up_nobody_elses_results(
     assert not list(LocalStore(tmp_path).list("pending/"))
 
 
+class Gated(Away):
+    """A model that answers once for each time that it is let."""
+
+    def __init__(self, server: ClassifierServer) -> None:
+        super().__init__(server, AssertionError())
+        self.here = True
+        self.gate = asyncio.Semaphore(0)
+
+    async def stream(self, request: ExplainRequest) -> AsyncGenerator[Told, None]:
+        await self.gate.acquire()
+        async for each in super().stream(request):
+            yield each
+
+
+async def test_what_was_refused_has_its_turn_while_others_keep_coming(
+    toy: Toy, server: ClassifierServer, tmp_path: Path
+):
+    busy = Gated(server)
+    away = Away(server, CapacityError("full", retry_after_s=0.001))
+    service = service_of(busy, LocalStore(tmp_path), running=1, waiting=9, others={"away": away})
+    assert service.results is not None
+    async with service.results.at_work(), client_of(service) as client:
+        others = [(await post(client, toy.png)).headers["location"] for _ in range(3)]
+        refused = (await post(client, toy.png, model="away")).headers["location"]
+        for _ in range(12):
+            others.append((await post(client, toy.png)).headers["location"])
+            busy.gate.release()
+            assert (await fetched(client, others.pop(0))).status_code == 200
+            away.here = away.asked > 0
+        answer = await client.get(refused)
+
+    assert answer.status_code == 200
+
+
 class Ill(LocalStore):
     ill = False
 

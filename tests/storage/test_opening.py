@@ -109,6 +109,13 @@ def test_a_link_that_leads_nowhere_may_be_a_class_and_is_told(tmp_path: Path) ->
         list_pictures(tmp_path)
 
 
+def test_a_link_that_cannot_be_followed_is_told(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"")
+    (tmp_path / "cat").symlink_to("/" + 300 * "x")  # a closed folder would not stop root
+    with pytest.raises(StoreUnavailableError, match=r"/cat to /x+ cannot be followed: File name t"):
+        list_pictures(tmp_path)
+
+
 def test_slashes_may_follow_each_other_in_a_bucket(bucket: str, endpoint: str, client: Any) -> None:
     for key in ("slashes/a//1.png", "slashes//2.png"):
         client.put_object(Bucket=bucket, Key=key, Body=key.encode())

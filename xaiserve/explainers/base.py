@@ -61,6 +61,14 @@ class WithSets(Protocol):
         ...
 
 
+@runtime_checkable
+class WithNotes(Protocol):
+    """An explanation that says what of the request had no effect, or was done otherwise."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
 E_co = TypeVar("E_co", bound=Explanation, covariant=True)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import torch
 
-from xaiserve.explainers.base import Explainer, Explanation, ShownSet, WithSets
+from xaiserve.explainers.base import Explainer, Explanation, ShownSet, WithNotes, WithSets
 from xaiserve.models.spec import ModelSpec
 from xaiserve.parameters import parameters_of
 from xaiserve.perturb.ticket import Cost
@@ -45,6 +45,8 @@ def explanation_document(
             for index, one in enumerate(explanation.explanations)
         ]
         found["selected"] = list(explanation.selected)
+    if isinstance(explanation, WithNotes):
+        found["notes"] += explanation.notes
     told = {*_COMMON, *found, *(presenter.tells if presenter else ())}
     found["details"] = _details(explanation, subject, told, whole=whole_map)
     if presenter is not None:

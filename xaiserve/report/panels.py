@@ -142,15 +142,22 @@ def _with_words(panel: Panel) -> Picture:
 
 
 def _heat_legend(found: Sketch, width_px: int) -> Picture:
-    low, high = _ends(found.saliency)
-    anchors = SIGNED if is_signed(found.saliency) else HEAT
     size = _text_px(width_px)
-    more = "over " * (high < float(found.saliency.abs().max()))
-    bar = colour_bar(anchors, _end(low, high), more + _end(high, low), width_px, size)
-    parts = [text_block(found.unit, width_px, size), bar]
+    low, high = float(found.saliency.min()), float(found.saliency.max())
+    if low == high:  # no colour to explain, and no largest value to be 1
+        parts = [text_block(f"the map is flat: {low:.3g} everywhere", width_px, size)]
+    else:
+        parts = [text_block(found.unit, width_px, size), _bar(found.saliency, width_px, size)]
     if found.truth is not None:
         parts.append(key_line("ground truth", _TRUTH, width_px, size))
     return stacked(parts)
+
+
+def _bar(saliency: Saliency, width_px: int, size: int) -> Picture:
+    low, high = _ends(saliency)
+    anchors = SIGNED if is_signed(saliency) else HEAT
+    more = "over " * (high < float(saliency.abs().max()))
+    return colour_bar(anchors, _end(low, high), more + _end(high, low), width_px, size)
 
 
 def _end(value: float, other: float) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from xaiserve.errors import ArtifactNotFoundError, InvalidInputError
+from xaiserve.errors import ArtifactNotFoundError, InvalidInputError, StoreUnavailableError
 from xaiserve.storage.local import LocalStore, files_below
 from xaiserve.storage.object_file import buffered
 from xaiserve.storage.objects import ObjectStore
@@ -79,7 +79,7 @@ def list_pictures(uri: str | Path, *, endpoint: str | None = None) -> tuple[str,
     InvalidInputError
         A folder without pictures, or without anything, or a link in it that leads nowhere.
     StoreUnavailableError
-        A folder cannot be read.
+        A folder cannot be read, or a link not be followed.
     """
     folder = open_store(uri, endpoint=endpoint)
     keys = folder.list() if is_s3(uri) else files_below(_local_path(uri))
@@ -113,10 +113,20 @@ def _check_links(folder: Path, keys: Sequence[str]) -> None:
     for key in keys:
         path = folder / key
         counts = not (_is_picture(key) or path.name.startswith("."))
-        if counts and path.is_symlink() and not path.exists():
+        if counts and path.is_symlink() and not _is_there(path):
             raise InvalidInputError(
                 f"link {path} leads to {path.readlink()}, where nothing is; mend or remove it"
             )
+
+
+def _is_there(link: Path) -> bool:
+    try:
+        return link.exists()
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"link {link} to {link.readlink()} cannot be followed: {error.strerror}; allow it, or "
+            "remove the link"
+        ) from error
 
 
 def _is_picture(key: str) -> bool:

@@ -155,7 +155,8 @@ class Stages:
             raise NoExplanationError(
                 f"target {case.target} is not what the model decides for this image "
                 f"(score {float(whole.confidence[0]):.4f}); "
-                f"the top class is {int(whole.scores[0].argmax())}"
+                f"the top class is {int(whole.scores[0].argmax())}; name that one, or set "
+                "allow_non_top1"
             )
         self._confidence = float(whole.confidence[0])
         self._goal = replace(self._goal, floor=self._options.tau * self._confidence)
@@ -232,11 +233,14 @@ class Stages:
 
     def _notes(self) -> tuple[str, ...]:
         options = self._options
+        notes = list(idle_notes(options))
+        if self._case.context is not None and options.baseline != "context":
+            notes.append("the context picture has no effect: it goes with baseline context")
         climbing = options.objective != "none" and options.spotlights > 1
         if climbing and not self._empty and not bool(self._saliency.any()):
             anywhere = "the map is flat: spotlights looked anywhere, not by objective"
-            return (*idle_notes(options), f"{anywhere} {options.objective}")
-        return idle_notes(options)
+            notes.append(f"{anywhere} {options.objective}")
+        return tuple(notes)
 
     def _stage(self, name: str, part: Generator[Query | Event, Scores | None, object]) -> Asks:
         """Run ``part`` and note what it asks, also when it is stopped."""

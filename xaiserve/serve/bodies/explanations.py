@@ -117,4 +117,6 @@ class ExplainBody(Body):
     overlays: list[OverlayBody] = Field(default=[])
     frame: FrameBody
     cost: CostBody
-    notes: list[str] = Field(default=[], description="What was converted on the way in.")
+    notes: list[str] = Field(
+        default=[], description="What was converted on the way in, and options without effect."
+    )

@@ -219,12 +219,14 @@ class Results:
 
     async def _take(self) -> None:
         pending = await asyncio.to_thread(self._store.pending)
-        self._not_before = {name: due for name, due in self._not_before.items() if name in pending}
-        # What waits for a model that is not there comes after all that may find one.
-        for name in sorted(pending, key=lambda name: (self._not_before.get(name, 0.0), name)):
+        now = time.monotonic()
+        self._not_before = {name: self._not_before.get(name, now) for name in pending}
+        # What waits for a model that is not there comes after all that were there before its time
+        # to be tried, and before those that come later, or it would wait as long as others come.
+        for name in sorted(pending, key=lambda name: (self._not_before[name], name)):
             if len(self._work) >= self._running:
                 return
-            if name in self._work or self._not_before.get(name, 0.0) > time.monotonic():
+            if name in self._work or self._not_before[name] > time.monotonic():
                 continue
             marks = pending[name]
             claim = await completed(
