@@ -161,8 +161,26 @@ def test_each_selected_set_has_an_outline_of_its_own_colour() -> None:
 
 
 def test_no_set_at_all_is_said_in_words() -> None:
-    drawn = draw(sketch(case(), with_sets(selected=())))
-    assert drawn.width > 2 * SIDE_PX
+    found = sketch(case(), with_sets(selected=()))
+    assert "before the search was cut short" in found.without_sets
+    assert draw(found).width > 2 * SIDE_PX
+
+
+def test_a_tiny_set_is_not_hidden_by_its_number() -> None:
+    found = with_sets((11, 12, 11, 12), selected=(0,))
+    panel = pixels(sets_panel(sketch(case(), found)))
+    own = pixels(to_picture(toy_image()))
+    middle = 11 * CELL + CELL // 2
+    assert panel[11 * CELL + 1, middle].tolist() == list(OUTLINES[0])
+    shown = panel[11 * CELL : 12 * CELL, 11 * CELL : 12 * CELL].reshape(-1, 3).tolist()
+    assert shown.count(own[11, 11].tolist()) > CELL**2 / 4
+
+
+def test_a_tiny_set_is_not_told_to_be_nothing() -> None:
+    found = with_sets((11, 12, 11, 12), selected=(0,))
+    tiny = replace(found.explanations[0], area_fraction=1e-5)
+    (told,) = sketch(case(), replace(found, explanations=(tiny,))).sets or ()
+    assert told.caption.startswith("under 0.1% of the model's picture")
 
 
 def test_a_classifier_that_needs_no_pixels_is_said_in_words() -> None:

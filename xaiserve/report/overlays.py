@@ -31,6 +31,14 @@ UNITS: Final[Mapping[str, str]] = {
 
 TRIVIAL: Final = "nothing has to be shown: the model decides for the target on the bare fill"
 
+NO_SET: Final[Mapping[str, str]] = {
+    # A search that comes to its end without one is refused.
+    "multirex": "no set of pixels was found before the search was cut short",
+}
+
+_LEAST: Final = 0.001
+"""A smaller set is not told to be nothing of the picture."""
+
 OWN_UNIT: Final = "saliency in the method's own unit"
 
 
@@ -102,12 +110,15 @@ def _sketch(explanation: Explanation, picture: Picture) -> Sketch:
         found,
         # The empty set of a trivial explanation has nothing to outline.
         sets=tuple(Outlined(mask=one.mask, caption=_caption(one)) for one in chosen if one.area_px),
-        without_sets=TRIVIAL if explanation.trivial else found.without_sets,
+        without_sets=TRIVIAL
+        if explanation.trivial
+        else NO_SET.get(explanation.explainer, found.without_sets),
     )
 
 
 def _caption(one: ShownSet) -> str:
-    return f"{one.area_fraction:.1%} of the model's picture, alone scored {one.confidence:.3f}"
+    size = f"{one.area_fraction:.1%}" if one.area_fraction >= _LEAST else f"under {_LEAST:.1%}"
+    return f"{size} of the model's picture, alone scored {one.confidence:.3f}"
 
 
 def rgb(picture: PillowImage.Image) -> Picture:

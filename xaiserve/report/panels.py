@@ -13,15 +13,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
-from PIL import ImageDraw
-from scipy import ndimage
 
+from xaiserve.report.badges import Badge, draw_badges
 from xaiserve.report.colours import HEAT, SIGNED, Rgb, coloured, outline_colour
 from xaiserve.report.drawing import (
     Picture,
     beside,
     colour_bar,
-    font,
     framed,
     key_line,
     stacked,
@@ -207,9 +205,13 @@ def sets_panel(found: Sketch) -> Picture:
     for index, mask in enumerate(masks):
         outline(values, mask, outline_colour(index))
     panel = PillowImage.fromarray(values.round().astype(np.uint8))
-    for index, mask in enumerate(masks):
-        if mask.any():
-            _number(panel, mask, index)
+    draw_badges(
+        panel,
+        [
+            Badge(number=index + 1, mask=mask, colour=outline_colour(index))
+            for index, mask in enumerate(masks)
+        ],
+    )
     return panel
 
 
@@ -237,16 +239,3 @@ def _ends(saliency: Saliency) -> tuple[float, float]:
     if float((sizes > high / 2).mean()) < _FEW:
         high = float(np.quantile(sizes, _MOST)) or high
     return (-high, high) if is_signed(saliency) else (float(saliency.min()), high)
-
-
-def _number(panel: Picture, mask: npt.NDArray[np.bool_], index: int) -> None:
-    """Write a set's number where the set is widest."""
-    room = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    row, column = np.unravel_index(int(room.argmax()), mask.shape)
-    radius = max(9, min(panel.size) // 40)
-    x = min(max(int(column), radius), panel.width - radius - 1)
-    y = min(max(int(row), radius), panel.height - radius - 1)
-    pen = ImageDraw.Draw(panel)
-    box = (x - radius, y - radius, x + radius, y + radius)
-    pen.ellipse(box, fill=outline_colour(index), outline=(0, 0, 0))
-    pen.text((x, y), str(index + 1), fill=(0, 0, 0), font=font(int(radius * 1.4)), anchor="mm")
