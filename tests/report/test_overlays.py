@@ -176,13 +176,6 @@ def test_a_tiny_set_is_not_hidden_by_its_number() -> None:
     assert shown.count(own[11, 11].tolist()) > CELL**2 / 4
 
 
-def test_a_tiny_set_is_not_told_to_be_nothing() -> None:
-    found = with_sets((11, 12, 11, 12), selected=(0,))
-    tiny = replace(found.explanations[0], area_fraction=1e-5)
-    (told,) = sketch(case(), replace(found, explanations=(tiny,))).sets or ()
-    assert told.caption.startswith("under 0.1% of the model's picture")
-
-
 def test_a_classifier_that_needs_no_pixels_is_said_in_words() -> None:
     trivial = replace(with_sets((0, 0, 0, 0), selected=(0,)), trivial=True)
     found = sketch(case(), trivial)

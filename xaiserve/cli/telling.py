@@ -22,6 +22,7 @@ from xaiserve.perturb.plan import Event, Progress
 from xaiserve.report.document import explanation_document, failure_document, none_document
 from xaiserve.report.overlays import TRIVIAL
 from xaiserve.report.page import number
+from xaiserve.report.shares import share_of
 from xaiserve.report.subject import Document, Subject
 
 
@@ -111,7 +112,7 @@ def _found(document: Document) -> str:
         return str(document["details"]["headline"])
     areas = [one["area_fraction"] for one in document["explanations"] if one["selected"]]
     if areas:
-        sizes = ", ".join(f"{area:.1%}" for area in areas)
+        sizes = ", ".join(map(share_of, areas))
         return f"{len(areas)} explanation{'s' * (len(areas) > 1)}, {sizes} of the picture"
     saliency = document["saliency"]
     if saliency["minimum"] == saliency["maximum"]:

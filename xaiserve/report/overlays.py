@@ -13,6 +13,7 @@ from xaiserve.perturb.case import Case
 from xaiserve.report.drawing import Picture, to_picture
 from xaiserve.report.panels import Outlined, Sketch, draw
 from xaiserve.report.presenting import presenter_of
+from xaiserve.report.shares import share_of
 from xaiserve.storage.pictures import encode_png
 from xaiserve.types import Region
 
@@ -35,9 +36,6 @@ NO_SET: Final[Mapping[str, str]] = {
     # A search that comes to its end without one is refused.
     "multirex": "no set of pixels was found before the search was cut short",
 }
-
-_LEAST: Final = 0.001
-"""A smaller set is not told to be nothing of the picture."""
 
 OWN_UNIT: Final = "saliency in the method's own unit"
 
@@ -117,7 +115,7 @@ def _sketch(explanation: Explanation, picture: Picture) -> Sketch:
 
 
 def _caption(one: ShownSet) -> str:
-    size = f"{one.area_fraction:.1%}" if one.area_fraction >= _LEAST else f"under {_LEAST:.1%}"
+    size = share_of(one.area_fraction)
     return f"{size} of the model's picture, alone scored {one.confidence:.3f}"
 
 

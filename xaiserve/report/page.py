@@ -15,6 +15,7 @@ from xaiserve.report.colours import outline_colour
 from xaiserve.report.overlays import TRIVIAL
 from xaiserve.report.panels import Panel
 from xaiserve.report.presenting import Chapter, presenter_named
+from xaiserve.report.shares import share_of
 from xaiserve.report.subject import Document
 
 _QUALITY: Final = 88
@@ -179,7 +180,7 @@ def _item(one: Shown) -> dict[str, Any]:  # Any: what the template reads
         "remark": _remark(document),
         "sets": _sets(document),
         "chosen": len(document["selected"]),
-        "smallest": f"{min(areas):.1%}" if areas else "-",
+        "smallest": share_of(min(areas)) if areas else "-",
         "model_inputs": cost["model_inputs"],
         "seconds": f"{cost['wall_seconds']:.1f}",
         "original": data_uri(one.original),
@@ -243,7 +244,7 @@ def _sets(document: Document) -> list[dict[str, Any]]:
 def _set(found: Document) -> dict[str, Any]:
     return {
         "kind": found["kind"],
-        "area": f"{found['area_fraction']:.1%}",
+        "area": share_of(found["area_fraction"]),
         "pixels": found["area_px"],
         "confidence": number(found["confidence"]),
         "margin": number(found["details"]["margin"]),

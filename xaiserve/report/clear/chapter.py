@@ -6,6 +6,7 @@ from typing import Any, Final
 from xaiserve.report.charts import Mark, scatter, signed_bars
 from xaiserve.report.clear.words import contrast_name, up_to
 from xaiserve.report.presenting import Chapter, Facts
+from xaiserve.report.shares import share_of
 from xaiserve.report.subject import Document
 
 BARS: Final = 10
@@ -111,7 +112,7 @@ def _segments(details: Document) -> list[Row]:
         {
             "name": _name(one["id"]),
             "kind": _KINDS[one["kind"]],
-            "area": f"{one['area_fraction']:.1%}",
+            "area": share_of(one["area_fraction"]),
             "difference": _number(one["mean_difference"]),
             "weight": _signed(one["weight"]),
             "importance": _signed(one["importance"]),
