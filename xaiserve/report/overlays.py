@@ -30,7 +30,10 @@ UNITS: Final[Mapping[str, str]] = {
 }
 """What a map's numbers mean, per method; `OWN_UNIT` for others."""
 
-TRIVIAL: Final = "nothing has to be shown: the model decides for the target on the bare fill"
+TRIVIAL: Final = (
+    "nothing has to be shown: the model decides for the target on the bare fill (another "
+    "baseline may tell more)"
+)
 
 NO_SET: Final[Mapping[str, str]] = {
     # A search that comes to its end without one is refused.

@@ -41,14 +41,17 @@ def scale_grey(
     Raises
     ------
     InvalidInputError
-        A pixel is NaN.
+        A pixel is NaN or infinite.
     """
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})  # Any: TIFF values of many types
     values, whole = _as_stored(image, tags)
     low, high = value_range or whole
-    missing = int(np.isnan(values).sum())
+    missing = int((~np.isfinite(values)).sum())
     if missing:
-        raise InvalidInputError(f"image must hold numbers only, got NaN at {missing} pixels")
+        raise InvalidInputError(
+            f"image must hold finite numbers, got NaN or infinity ({missing} of {values.size} "
+            "pixels)"
+        )
     notes.append(f"grey values {low:g} to {high:g} were scaled to 0 to 1")
     outside = int(((values < low) | (values > high)).sum())
     if outside:

@@ -155,7 +155,7 @@ def decode(
     UnsupportedMediaError
         Not one of `FORMATS`, or of a colour mode that has no defined conversion.
     InvalidInputError
-        Damaged, truncated, without pixels, holding NaN, or ``value_range`` is empty.
+        Damaged, truncated, without pixels, holding NaN or infinity, or ``value_range`` is empty.
     """
     if value_range is not None:
         check_range(value_range)  # also when this picture, unlike the next, has no use for it
