@@ -28,7 +28,7 @@ from xaiserve.storage.rle import rle_to_mask
 from xaiserve.testing.toys import ToyClassifier, patch_classifier, toy_case, toy_image
 
 PATCH = (4, 10, 6, 12)
-METHOD = MultiRex(iterations=2, spotlights=2, budget=2)
+METHOD = MultiRex(iterations=2, spotlights=2, budget=2, pairs=False)
 SCORES = torch.tensor([[0.25, 0.75]])
 TWICE = Frame(
     original_height=48,
