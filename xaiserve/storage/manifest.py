@@ -241,14 +241,10 @@ def beside(manifest: str, uri: str, root: str | None = None) -> str:
     """
     if "://" in uri or uri.startswith("/"):
         return uri
-    if root is not None:
-        home = root.rstrip("/")
-    else:
-        # Workers have other working folders than the driver.
-        home = (manifest if "://" in manifest else str(Path(manifest).absolute())).rpartition("/")[
-            0
-        ]
-    return f"{home}/{uri}" if not is_s3(home) else _in_bucket(home, uri)
+    # Absolute: workers have other working folders than the driver.
+    listed = manifest if "://" in manifest else str(Path(manifest).absolute())
+    home = listed.rpartition("/")[0] if root is None else root.rstrip("/")
+    return _in_bucket(home, uri) if is_s3(home) else f"{home}/{uri}"
 
 
 def _in_bucket(home: str, uri: str) -> str:
